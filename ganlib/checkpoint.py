@@ -1,0 +1,144 @@
+"""The vault: networks and whole runs to files and back, never half-written and never executing what a file contains."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ganlib.config import Config, GanlibError, replace, to_json
+from ganlib.files import write_whole
+from ganlib.models import Generator
+from ganlib.train import Record, new_state
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def shipped():
+    """Names of the networks that come with ganlib."""
+    return sorted(path.stem for path in ASSETS.glob("*.pt"))
+
+
+def save_generator(G, config, path, **facts):
+    """Write the weights of G to `path` and its config, versions, checksum and `facts` as json beside it."""
+    path = Path(path)
+    packed = _pack(G.state_dict())
+    versions = {"torch": torch.__version__}
+    about = {"config": dataclasses.asdict(config), "versions": versions, "sha256": _sha256(packed), **facts}
+    text = json.dumps(about, indent=2) + "\n"  # before anything is written: a fact may be no json
+    write_whole(path, packed)
+    write_whole(path.with_suffix(".json"), text.encode())
+
+
+def load_generator(weights):
+    """File, or name of a shipped network -> (G in eval mode, its Config). GanlibError if they do not fit together."""
+    path = ASSETS / f"{weights}.pt" if weights in shipped() else Path(weights)
+    if not path.is_file():
+        known = ", ".join(shipped()) or "none"
+        raise GanlibError(f"There is no weights file {path}; the shipped networks are: {known}.")
+    about = read_about(path)
+    packed = path.read_bytes()
+    if about.get("sha256") != _sha256(packed):
+        raise GanlibError(f"{path} is not the file that the json beside it describes; save or fetch both again.")
+    config = config_from(about.get("config"), path.with_suffix(".json"))
+    G = Generator(config.latent_dim, config.hidden_dim, config.image_shape)
+    _fill(G, _unpack(packed, path), path)
+    return G.eval(), config
+
+
+def load_run(name):
+    """Name of a shipped network -> its history, a list of Records, and {epoch: bytes (16, C, H, W)} of fixed noise."""
+    if name not in shipped():
+        raise GanlibError(f"There is no shipped run {name!r}; the known ones are {', '.join(shipped())}.")
+    history = [Record(*row) for row in read_about(ASSETS / f"{name}.pt")["history"]]
+    with np.load(ASSETS / f"{name}-epochs.npz") as file:
+        return history, dict(enumerate(torch.from_numpy(file["images"])))
+
+
+def read_about(path):
+    """Weights file -> the dict in the json beside it: config, versions, sha256 and facts of the run."""
+    path = Path(path).with_suffix(".json")
+    try:
+        about = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise GanlibError(f"{path} should describe the weights beside it but cannot be read ({error}).") from None
+    if not isinstance(about, dict):
+        raise GanlibError(f"{path} should hold a json object; it holds a {type(about).__name__}.")
+    return about
+
+
+def config_from(fields, source):
+    """A dict of config fields, read from `source` -> Config. GanlibError if it is none."""
+    if not isinstance(fields, dict):
+        raise GanlibError(f"{source} holds no config; a ganlib json has the key 'config'.")
+    return replace(Config(), **fields)
+
+
+def save_checkpoint(state, path):
+    """Write everything that `fit` needs to go on from here: networks, optimisers, average, config and history."""
+    content = {name: part.state_dict() for name, part in _parts(state).items()}
+    content["config"] = to_json(state.config)
+    content["history"] = json.dumps(state.history)
+    write_whole(Path(path), _pack(content))
+
+
+def load_checkpoint(path, device="cpu", **changes):
+    """Checkpoint file -> State on `device`, to be trained on with `fit`; of its config only `epochs` may change."""
+    path = Path(path)
+    if not changes.keys() <= {"epochs"}:
+        raise GanlibError(f"A run keeps its config; only epochs may change on loading, not {', '.join(changes)}.")
+    if not path.is_file():
+        raise GanlibError(f"There is no checkpoint {path}; train first, or give the checkpoint.pt of a run.")
+    content = _unpack(path.read_bytes(), path)
+    try:
+        fields, rows = json.loads(content["config"]), json.loads(content["history"])
+        history = [Record(*row) for row in rows]
+    except (KeyError, TypeError, ValueError):
+        raise GanlibError(f"{path} is no checkpoint of this ganlib; give the checkpoint.pt of a run.") from None
+    state = new_state(replace(config_from(fields, path), **changes), device)
+    for name, part in _parts(state).items():
+        _fill(part, content.get(name), path)
+    state.history = history
+    return state
+
+
+def _parts(state):
+    """Every part of a State that has a state_dict, by name."""
+    names = "G", "D", "optimizer_g", "optimizer_d", "average_g"
+    return {name: getattr(state, name) for name in names if getattr(state, name) is not None}
+
+
+def _fill(part, values, path):
+    """Load `values` into a network or optimiser; a misfit raises GanlibError that names the file."""
+    try:
+        part.load_state_dict(values)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[-1].strip().rstrip(".")
+        raise GanlibError(f"{path} holds weights of another architecture than its config says ({reason}).") from None
+
+
+def _pack(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def _unpack(packed, path):
+    """Bytes of a file that torch.save wrote -> dict. Tensors and plain values only: nothing in it is executed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the sentence below says it all
+            content = torch.load(io.BytesIO(packed), weights_only=True, map_location="cpu")
+    except Exception:  # a dozen kinds, from struct.error to IndexError: it depends on where the file is broken
+        raise GanlibError(f"{path} is broken, or holds something else than weights; nothing in it was run.") from None
+    if not isinstance(content, dict):
+        raise GanlibError(f"{path} holds a {type(content).__name__}; a weights file holds a dict of tensors.")
+    return content
+
+
+def _sha256(packed):
+    return hashlib.sha256(packed).hexdigest()

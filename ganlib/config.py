@@ -1,0 +1,105 @@
+"""The fuse box: every number of a run, the named recipes, and the one error type that speaks to the reader."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+import torch
+
+
+class GanlibError(ValueError):
+    """Something the reader can mend: one sentence that says what is wrong and what would be right."""
+
+
+def _setting(default, low, high):
+    """A config field with its permitted range, low and high included."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every number that decides a run. Checked when made: a value outside its range raises GanlibError."""
+
+    recipe: str = "mnist"
+    dataset: str = "mnist"
+    seed: int = _setting(0, 0, 2**31 - 1)
+    epochs: int = _setting(15, 1, 100_000)
+    batch_size: int = _setting(100, 1, 65_536)
+    latent_dim: int = _setting(64, 1, 4_096)  # length of the noise vector z
+    hidden_dim: int = _setting(256, 1, 8_192)  # width of both hidden layers, in G and in D
+    channels: int = _setting(1, 1, 4)
+    image_size: int = _setting(28, 4, 1_024)  # height and width in pixels
+    learning_rate_g: float = _setting(2e-4, 0.0, 1.0)
+    learning_rate_d: float = _setting(2e-4, 0.0, 1.0)
+    beta1: float = _setting(0.9, 0.0, 0.9999)  # Adam's memory of the gradient
+    beta2: float = _setting(0.999, 0.0, 0.9999)  # Adam's memory of the squared gradient
+    real_label: float = _setting(1.0, 0.5, 1.0)  # below 1: one-sided label smoothing
+    dropout: float = _setting(0.0, 0.0, 0.9)  # share of D's hidden units dropped in training
+    ema_decay: float = _setting(0.0, 0.0, 0.99999)  # memory of the averaged G; 0 keeps no average
+
+    def __post_init__(self):
+        for entry in dataclasses.fields(self):
+            _check(entry, getattr(self, entry.name))
+
+    @property
+    def image_shape(self):
+        """(C, H, W) of one image."""
+        return self.channels, self.image_size, self.image_size
+
+
+def _check(entry, value):
+    """Raise GanlibError unless `value` has the type and lies in the range of the config field `entry`."""
+    if entry.type is str:
+        if not isinstance(value, str):
+            raise GanlibError(f"{entry.name} is {value!r}; it must be text.")
+        return
+    low, high = entry.metadata["low"], entry.metadata["high"]
+    allowed = int if entry.type is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, allowed) or not low <= value <= high:
+        kind = "a whole number" if entry.type is int else "a number"
+        raise GanlibError(f"{entry.name} is {value!r}; it must be {kind} from {low} to {high}.")
+
+
+RECIPES = {
+    # What most introductory tutorials do; kept to be measured against.
+    "textbook": Config(recipe="textbook", epochs=200),
+    "mnist": Config(
+        recipe="mnist",
+        epochs=25,
+        learning_rate_g=1e-3,
+        learning_rate_d=1e-3,
+        beta1=0.5,
+        real_label=0.9,
+        ema_decay=0.998,
+    ),
+}
+
+
+def recipe(name, **changes):
+    """The recipe called `name` with some fields changed. GanlibError lists the known names or the known fields."""
+    if name not in RECIPES:
+        raise GanlibError(f"There is no recipe {name!r}; the known ones are {', '.join(RECIPES)}.")
+    return replace(RECIPES[name], **changes)
+
+
+def replace(config, **changes):
+    """`config` with some fields changed; a field that does not exist raises GanlibError."""
+    known = [entry.name for entry in dataclasses.fields(Config)]
+    for name in changes:
+        if name not in known:
+            raise GanlibError(f"A config has no field {name!r}; its fields are {', '.join(known)}.")
+    return dataclasses.replace(config, **changes)
+
+
+def to_json(config):
+    """The config as json text, one field a line."""
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def pick_device(name=None):
+    """The device called `name`, or the best one here: CUDA, then MPS, then CPU. GanlibError if it is not here."""
+    here = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    numbered = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if name is not None and name not in here + numbered:
+        raise GanlibError(f"There is no device {name!r} on this machine; it has {', '.join(here + numbered)}.")
+    return torch.device(name or here[0])

@@ -1,0 +1,150 @@
+"""The gate: files come in and go out whole or not at all, checked, or with one clear sentence."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import socket
+import struct
+import tempfile
+import zlib
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from pathlib import Path
+
+from ganlib.config import GanlibError
+
+FILES = {  # file name -> (kind, images or labels in it)
+    "train-images-idx3-ubyte": ("images", 60_000),
+    "train-labels-idx1-ubyte": ("labels", 60_000),
+    "t10k-images-idx3-ubyte": ("images", 10_000),
+    "t10k-labels-idx1-ubyte": ("labels", 10_000),
+}
+FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+TIMEOUT = 20  # seconds without a byte before a mirror is given up
+
+
+class MissingDataError(GanlibError):
+    """The files are not here and could not be fetched or kept."""
+
+
+def cache_folder():
+    """The folder for files that ganlib downloads or unpacks; it is not made here."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganlib"
+
+
+def fetch(name, *, root=None):
+    """Data set name -> a torchvision data root that holds all its unpacked files, whole and checked.
+
+    Looks into `root` for unpacked or gzipped files, then downloads from torchvision's mirrors. Raises GanlibError for
+    a file that is not what it should be, MissingDataError where nothing is found and no mirror answers.
+    """
+    root = Path(root or os.environ.get("GANLIB_DATA") or cache_folder()).expanduser()
+    raw = root / FOLDERS[name] / "raw"
+    if _holds_all(raw):
+        _check_files(name, raw)
+        return root
+    if _holds_all(raw, ending=".gz"):
+        return _unpack(name, raw)
+    return _download(name, root)
+
+
+def _holds_all(raw, ending=""):
+    return all((raw / f"{file}{ending}").is_file() for file in FILES)
+
+
+def _unpack(name, raw):
+    """Gzipped files in `raw` (which may be read-only) -> a root in the cache, named after what they hold."""
+    print_of_files = hashlib.md5(b"".join(_tail(raw / f"{file}.gz") for file in FILES)).hexdigest()
+    target = cache_folder() / f"unpacked-{print_of_files[:12]}"
+    if _holds_all(target / FOLDERS[name] / "raw"):
+        return fetch(name, root=target)
+    with _whole_or_absent(target, name) as new_raw:
+        for file in FILES:
+            try:
+                with gzip.open(raw / f"{file}.gz") as packed, open(new_raw / file, "wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise GanlibError(f"{raw / file}.gz is broken ({error}); delete it and fetch it again.") from None
+        _check_files(name, new_raw, source=raw)
+    return target
+
+
+def _tail(path):
+    """The last 8 bytes of a gzip file: checksum and length of what it holds."""
+    try:
+        return path.read_bytes()[-8:]
+    except OSError as error:
+        raise GanlibError(f"{path} cannot be read ({error.strerror}); make it readable.") from None
+
+
+def _download(name, root):
+    """All files of a data set from torchvision's mirrors, MD5 checked by torchvision -> `root`."""
+    from torchvision import datasets
+
+    patience = socket.getdefaulttimeout()
+    with _whole_or_absent(root, name) as new_raw:
+        try:
+            socket.setdefaulttimeout(TIMEOUT)
+            getattr(datasets, FOLDERS[name])(new_raw.parents[1], download=True)
+        except (RuntimeError, OSError, HTTPException) as error:
+            reason = " ".join(str(error).split())
+            raise MissingDataError(
+                f"{name} is not in {root} and could not be downloaded ({reason}); put its four files into "
+                f"{root / FOLDERS[name] / 'raw'}, or point GANLIB_DATA or --data to a folder that has them."
+            ) from None
+        finally:
+            socket.setdefaulttimeout(patience)
+        _check_files(name, new_raw)
+    return root
+
+
+@contextmanager
+def _whole_or_absent(root, name):
+    """Gives a new `raw` folder to fill with FILES; they appear in root/NAME/raw only when the block ends well."""
+    target = root / FOLDERS[name] / "raw"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=root, ignore_cleanup_errors=True) as work:
+            raw = Path(work) / FOLDERS[name] / "raw"
+            raw.mkdir(parents=True)
+            yield raw
+            target.mkdir(parents=True, exist_ok=True)
+            for file in FILES:  # one by one: a faster process may have put the same files there and be reading them
+                os.replace(raw / file, target / file)
+    except OSError as error:
+        reason = f"{name} cannot be kept in {root} ({error.strerror})"
+        raise MissingDataError(f"{reason}; choose a folder that you may write to.") from None
+
+
+def _check_files(name, raw, source=None):
+    """Raise GanlibError unless each unpacked IDX file in `raw` (from `source`) has the right header and length."""
+    for file, (kind, count) in FILES.items():
+        header = struct.pack(">4i", 2051, count, 28, 28) if kind == "images" else struct.pack(">2i", 2049, count)
+        length = len(header) + count * (784 if kind == "images" else 1)
+        with open(raw / file, "rb") as opened:
+            found = opened.read(len(header))
+        size = (raw / file).stat().st_size
+        if found != header or size != length:
+            wrong = "" if found == header else ", and its header is wrong"
+            raise GanlibError(
+                f"{(source or raw) / file} is not the {kind} file of {name}: it has {size:,} bytes and should have "
+                f"{length:,}{wrong}; delete it and fetch it again."
+            )
+
+
+def write_whole(path, content):
+    """Write bytes beside `path`, then rename: a reader sees the old file or the new one, never half of one."""
+    path = Path(path)
+    beside = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise GanlibError(f"Cannot write {path} ({error.strerror}); choose a folder that you may write to.") from None

@@ -1,0 +1,131 @@
+"""The arena: one step of D, one step of G, and the one loop that takes turns."""
+
+import time
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from ganlib.config import Config, GanlibError
+from ganlib.losses import discriminator_loss, generator_loss
+from ganlib.models import build, frozen
+from ganlib.pixels import normalize
+
+
+class Record(NamedTuple):
+    """One epoch in numbers: means over its batches, then totals since the run began."""
+
+    epoch: int
+    d_loss: float
+    g_loss: float
+    d_real: float  # D(x): mean probability that D gives to real images
+    d_fake_before: float  # D(G(z)) before D's update
+    d_fake_after: float  # D(G(z)) after it, on fresh noise
+    images_seen: int
+    seconds: float
+
+
+@dataclass
+class State:
+    """All that training changes, and the config it follows: what a checkpoint has to hold."""
+
+    config: Config
+    G: torch.nn.Module
+    D: torch.nn.Module
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    average_g: torch.nn.Module | None = None
+    history: list[Record] = field(default_factory=list)
+
+    @property
+    def best_g(self):
+        """The generator to draw from: the averaged one if the config keeps an average, else G."""
+        return self.G if self.average_g is None else self.average_g
+
+
+def new_state(config, device="cpu"):
+    """Config -> State at epoch 0 on `device`; the same config gives the same weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        G, D = (network.to(device) for network in build(config))
+    betas = config.beta1, config.beta2
+    optimizer_g = torch.optim.Adam(G.parameters(), lr=config.learning_rate_g, betas=betas, fused=True)
+    optimizer_d = torch.optim.Adam(D.parameters(), lr=config.learning_rate_d, betas=betas, fused=True)
+    average_g = deepcopy(G) if config.ema_decay else None
+    return State(config, G, D, optimizer_g, optimizer_d, average_g)
+
+
+def discriminator_step(G, D, optimizer_d, real, z, *, real_label=1.0):
+    """One turn of D. Image (N, C, H, W) in -1..1 and noise (N, latent_dim) -> d_loss, real_logits, fake_logits (N,)."""
+    with torch.no_grad():
+        fake = G(z)
+    real_logits, fake_logits = D(real), D(fake)
+    d_loss = discriminator_loss(real_logits, fake_logits, real_label=real_label)
+    optimizer_d.zero_grad()
+    d_loss.backward()
+    optimizer_d.step()
+    return d_loss.detach(), real_logits.detach(), fake_logits.detach()
+
+
+def generator_step(G, D, optimizer_g, z):
+    """One turn of G. Noise (N, latent_dim) -> g_loss, fake_logits (N,); D is left as it was."""
+    with frozen(D):
+        fake_logits = D(G(z))
+        g_loss = generator_loss(fake_logits)
+        optimizer_g.zero_grad()
+        g_loss.backward()
+    optimizer_g.step()
+    return g_loss.detach(), fake_logits.detach()
+
+
+def fit(state, pixels):
+    """Train `state` up to config.epochs on bytes (N, C, H, W); yields one Record per epoch, for the caller to use.
+
+    Epoch e draws its random numbers from (seed, e) alone, so what the caller does in between, or stopping and
+    going on later, changes nothing. Raises GanlibError if the config and the images do not fit each other.
+    """
+    config = state.config
+    if tuple(pixels.shape[1:]) != config.image_shape:
+        raise GanlibError(f"The images are {tuple(pixels.shape[1:])}; the config asks for {config.image_shape}.")
+    if config.batch_size > len(pixels):
+        raise GanlibError(f"batch_size is {config.batch_size}; it must be at most the {len(pixels)} images.")
+    pixels = pixels.to(next(state.G.parameters()).device)
+    while len(state.history) < config.epochs:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed * 1_000_003 + len(state.history) + 1)
+            record = train_epoch(state, pixels)
+        state.history.append(record)
+        yield record
+
+
+def train_epoch(state, pixels):
+    """One pass over bytes (N, C, H, W) in random order -> Record. No step waits for the host: the sums stay put."""
+    started = time.perf_counter()
+    sums, batches = torch.zeros(5, device=pixels.device), 0
+    for index in torch.randperm(len(pixels), device=pixels.device).split(state.config.batch_size):
+        sums += take_turns(state, normalize(pixels[index]))
+        batches += 1
+    means = (sums / batches).tolist()
+    before = state.history[-1] if state.history else Record(0, *[0.0] * 5, 0, 0.0)
+    seconds = before.seconds + time.perf_counter() - started
+    return Record(before.epoch + 1, *means, before.images_seen + len(pixels), seconds)
+
+
+def take_turns(state, real):
+    """D's turn, then G's, on one batch (N, C, H, W) in -1..1 -> the five numbers (5,) that a Record averages."""
+    config, G, D = state.config, state.G, state.D
+    z = torch.randn(len(real), config.latent_dim, device=real.device)
+    d_loss, real_logits, before = discriminator_step(G, D, state.optimizer_d, real, z, real_label=config.real_label)
+    z = torch.randn(len(real), config.latent_dim, device=real.device)
+    g_loss, after = generator_step(G, D, state.optimizer_g, z)
+    if state.average_g is not None:
+        move_average(state.average_g, G, config.ema_decay)
+    probabilities = [torch.sigmoid(logits).mean() for logits in (real_logits, before, after)]
+    return torch.stack([d_loss, g_loss, *probabilities])
+
+
+@torch.no_grad()
+def move_average(average_g, G, decay):
+    """Move every weight of `average_g` the share 1 - decay of its way to G's (EMA of the weights; Yazici 2019)."""
+    torch._foreach_lerp_(list(average_g.parameters()), list(G.parameters()), 1 - decay)

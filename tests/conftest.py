@@ -1,0 +1,224 @@
+"""What several rooms' tests share: small runs, a tiny MNIST of our own, a loopback mirror, and no way to the network."""
+
+import dataclasses
+import gzip
+import hashlib
+import http.server
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ganlib import files
+from ganlib.config import Config, GanlibError
+
+CLOSED = "http://127.0.0.1:9/"  # nothing listens there
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_mnist():
+    """The torchvision root that GANLIB_DATA names; skips where there is none."""
+    root = os.environ.get("GANLIB_DATA")
+    if not root or not list(Path(root, "MNIST", "raw").glob("train-images-idx3-ubyte*")):
+        pytest.skip("GANLIB_DATA names no folder with MNIST")
+    return root
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """An empty home and cache, no GANLIB_DATA, mirrors that refuse, and no connection but to the loopback."""
+    from torchvision import datasets
+
+    connect = socket.socket.connect
+
+    def loopback_only(self, address):
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "localhost", "::1"):
+            raise OSError(f"a test tried to reach {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", loopback_only)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("GANLIB_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [CLOSED])
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [CLOSED])
+    return tmp_path
+
+
+@pytest.fixture
+def tiny_mnist(monkeypatch, offline):
+    """A maker of data roots: the same four files, with 12 and 5 images in place of 60,000 and 10,000."""
+    counts = {"train-images-idx3-ubyte": 12, "train-labels-idx1-ubyte": 12}
+    counts |= {"t10k-images-idx3-ubyte": 5, "t10k-labels-idx1-ubyte": 5}
+    monkeypatch.setattr(files, "FILES", {name: (files.FILES[name][0], count) for name, count in counts.items()})
+    return Tiny(offline)
+
+
+class Tiny:
+    """Bytes of the tiny MNIST, and roots that hold them."""
+
+    def __init__(self, folder):
+        rng = np.random.default_rng(0)
+        self.folder, self.plain = folder, {}
+        for name, (kind, count) in files.FILES.items():
+            shape = (count, 28, 28) if kind == "images" else (count,)
+            values = rng.integers(0, 256 if kind == "images" else 10, shape, dtype=np.uint8)
+            header = struct.pack(">i", 2051 if kind == "images" else 2049) + struct.pack(f">{len(shape)}i", *shape)
+            self.plain[name] = header + values.tobytes()
+        self.packed = {name: gzip.compress(content, mtime=0) for name, content in self.plain.items()}
+
+    def root(self, *, name="MNIST", zipped=False):
+        root = self.folder / ("zipped" if zipped else "plain")
+        raw = root / name / "raw"
+        raw.mkdir(parents=True)
+        for file, content in (self.packed if zipped else self.plain).items():
+            (raw / (f"{file}.gz" if zipped else file)).write_bytes(content)
+        return root
+
+    def pixels(self, file):
+        return torch.frombuffer(bytearray(self.plain[file][16:]), dtype=torch.uint8).view(-1, 1, 28, 28)
+
+    def labels(self, file):
+        return torch.frombuffer(bytearray(self.plain[file][8:]), dtype=torch.uint8).long()
+
+
+@pytest.fixture
+def mirror(monkeypatch, tiny_mnist):
+    """A loopback mirror of the tiny MNIST for torchvision's own downloader; `mirror.answer` may be replaced."""
+    from torchvision import datasets
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            server.seen.append(self.path)
+            server.answer(self, server.packed[self.path.strip("/").removesuffix(".gz")])
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    def whole(request, content):
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        if request.command == "GET":
+            request.wfile.write(content)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads, server.block_on_close = True, False
+    server.seen, server.answer, server.whole, server.packed = [], whole, whole, tiny_mnist.packed
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    sums = [(f"{name}.gz", hashlib.md5(content).hexdigest()) for name, content in tiny_mnist.packed.items()]
+    for dataset in (datasets.MNIST, datasets.FashionMNIST):
+        monkeypatch.setattr(dataset, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        monkeypatch.setattr(dataset, "resources", sums)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def small():
+    """A config that trains in milliseconds on 4x4 images, with everything switched on that a run may switch on."""
+    return Config(
+        epochs=4, batch_size=10, latent_dim=3, hidden_dim=8, image_size=4, learning_rate_g=1e-2, learning_rate_d=1e-2,
+        beta1=0.5, real_label=0.9, dropout=0.3, ema_decay=0.9,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def pixels():
+    """25 images for `small`: two batches of 10 and a trailing one of 5."""
+    return torch.randint(0, 256, (25, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def weights_of():
+    """A part of a State -> its numbers, copied: to be compared later."""
+
+    def copy(part):
+        return [value.detach().clone() for value in part.state_dict().values()]
+
+    return copy
+
+
+@pytest.fixture
+def says():
+    """`with says("batch_size", "0"):` a GanlibError of exactly one sentence that names these."""
+
+    class Says:
+        def __init__(self, *words, kind=GanlibError):
+            self.words, self.raises = words, pytest.raises(kind)
+
+        def __enter__(self):
+            self.caught = self.raises.__enter__()
+            return self.caught
+
+        def __exit__(self, *exception):
+            passed = self.raises.__exit__(*exception)
+            is_one_sentence(str(self.caught.value), *self.words)
+            return passed
+
+    return Says
+
+
+def is_one_sentence(text, *words):
+    text = text.removesuffix("\n")
+    assert "\n" not in text and "\r" not in text, text
+    assert text.endswith(".") and not re.search(r"[.!?] [A-Z]", text), text
+    for word in words:
+        assert str(word) in text, f"{word!r} is not in: {text}"
+
+
+@pytest.fixture
+def one_sentence():
+    return is_one_sentence
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run python in a fresh process and an empty folder, with an empty home and no way to the network."""
+
+    def run(*arguments, **environment):
+        home = tmp_path / "home"
+        home.mkdir(exist_ok=True)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GANLIB", "XDG", "MPL"))}
+        kept |= {"HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+        kept |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), CLOSED)
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)], cwd=home, env=kept | environment, capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+        done.home = home
+        return done
+
+    return run
+
+
+@pytest.fixture
+def same_history():
+    """Two histories -> equal in everything but the seconds?"""
+
+    def compare(one, other):
+        return [record._replace(seconds=0) for record in one] == [record._replace(seconds=0) for record in other]
+
+    return compare
+
+
+@pytest.fixture
+def changed():
+    """`changed(config, field=value)`: the dataclass's own replace, so that a test leans on nothing it tests."""
+    return dataclasses.replace

@@ -1,0 +1,367 @@
+"""The gate: files come in whole and checked, or not at all, or with one clear sentence."""
+
+import gzip
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ganlib import files
+from ganlib.config import GanlibError
+from ganlib.files import MissingDataError, cache_folder, fetch, write_whole
+
+pytestmark = pytest.mark.usefixtures("offline")
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+def _tree(folder):
+    """Every file below `folder`, as a path of text."""
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def _holds(root, tiny, name="MNIST"):
+    return {file: (root / name / "raw" / file).read_bytes() for file in tiny.plain} == tiny.plain
+
+
+# --- files that are here ----------------------------------------------------------------------------------------------
+
+
+def test_unpacked_files_are_taken_where_they_lie(tiny_mnist):
+    root = tiny_mnist.root()
+    assert fetch("mnist", root=root) == root and fetch("mnist", root=str(root)) == root
+    assert not cache_folder().exists(), "looking must not make a folder"
+
+
+def test_the_root_may_come_from_the_environment(tiny_mnist, monkeypatch):
+    root = tiny_mnist.root()
+    monkeypatch.setenv("GANLIB_DATA", str(root))
+    assert fetch("mnist") == root
+    monkeypatch.setenv("HOME", str(root.parent))
+    monkeypatch.setenv("GANLIB_DATA", "~/plain")
+    assert fetch("mnist") == root
+    monkeypatch.delenv("GANLIB_DATA")
+    shutil.copytree(root, cache_folder())
+    assert fetch("mnist") == cache_folder()
+
+
+def test_gzipped_files_are_unpacked_into_the_cache_once(tiny_mnist):
+    source = tiny_mnist.root(zipped=True)
+    before = _tree(source)
+    root = fetch("mnist", root=source)
+    assert _holds(root, tiny_mnist) and _tree(source) == before and root.parent == cache_folder()
+    stamps = [path.stat().st_mtime_ns for path in root.rglob("*")]
+    assert fetch("mnist", root=source) == root
+    assert [path.stat().st_mtime_ns for path in root.rglob("*")] == stamps
+    assert all(len(path.parts) for path in cache_folder().iterdir()) and len(list(cache_folder().iterdir())) == 1
+
+
+def test_a_root_in_which_nothing_can_be_written(tiny_mnist, monkeypatch):
+    """Root may write everywhere, so the read-only folder is played: whoever writes below it is refused."""
+    source = tiny_mnist.root(zipped=True)
+    if os.geteuid():
+        for folder in (source, source / "MNIST", source / "MNIST" / "raw"):
+            folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    before = [(path, path.stat().st_mtime_ns) for path in sorted(source.rglob("*"))]
+    assert _holds(fetch("mnist", root=source), tiny_mnist)
+    assert [(path, path.stat().st_mtime_ns) for path in sorted(source.rglob("*"))] == before
+
+
+def test_two_data_sets_do_not_mix(tiny_mnist):
+    source = tiny_mnist.root(zipped=True)
+    (source / "FashionMNIST" / "raw").mkdir(parents=True)
+    for file, content in tiny_mnist.plain.items():
+        changed = content[:16] + bytes(255 - byte for byte in content[16:])
+        (source / "FashionMNIST" / "raw" / f"{file}.gz").write_bytes(gzip.compress(changed))
+    mnist, fashion = fetch("mnist", root=source), fetch("fashion-mnist", root=source)
+    assert mnist != fashion and _holds(mnist, tiny_mnist) and not _holds(fashion, tiny_mnist, "FashionMNIST")
+
+
+def test_new_gzipped_files_are_not_taken_for_the_old_ones(tiny_mnist):
+    source = tiny_mnist.root(zipped=True)
+    old = fetch("mnist", root=source)
+    changed = tiny_mnist.plain[LABELS][:-1] + bytes([tiny_mnist.plain[LABELS][-1] ^ 1])
+    (source / "MNIST" / "raw" / f"{LABELS}.gz").write_bytes(gzip.compress(changed))
+    new = fetch("mnist", root=source)
+    assert new != old and (new / "MNIST" / "raw" / LABELS).read_bytes() == changed
+
+
+BREAKS = {
+    "truncated": lambda content: content[:-1],
+    "longer": lambda content: content + b"\0",
+    "empty": lambda content: b"",
+    "only a header": lambda content: content[:16],
+    "wrong magic": lambda content: b"\0\0\7\0" + content[4:],
+    "wrong count": lambda content: content[:4] + (11).to_bytes(4, "big") + content[8:],
+    "a web page": lambda content: b"<!DOCTYPE html><html></html>",
+}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("file", [IMAGES, LABELS, "t10k-images-idx3-ubyte"])
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_wrong_idx_file_is_named(tiny_mnist, how, file, zipped, says):
+    source = tiny_mnist.root(zipped=zipped)
+    path = source / "MNIST" / "raw" / (f"{file}.gz" if zipped else file)
+    broken = BREAKS[how](tiny_mnist.plain[file])
+    path.write_bytes(gzip.compress(broken) if zipped else broken)
+    with says(source / "MNIST" / "raw" / file, f"{len(broken):,} bytes", f"{len(tiny_mnist.plain[file]):,}") as caught:
+        fetch("mnist", root=source)
+    assert not isinstance(caught.value, MissingDataError), "a wrong file must not be papered over with digits"
+    assert ("header" in str(caught.value)) == (broken[:16] != tiny_mnist.plain[file][:16])
+    assert _tree(cache_folder()) == [], "nothing half-checked may stay in the cache"
+
+
+def test_images_and_labels_swapped(tiny_mnist, says):
+    raw = tiny_mnist.root() / "MNIST" / "raw"
+    (raw / IMAGES).write_bytes(tiny_mnist.plain[LABELS])
+    with says(raw / IMAGES, "header"):
+        fetch("mnist", root=raw.parents[1])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda packed: packed[:-20], lambda packed: packed[:-1], lambda packed: b"", lambda packed: b"plain text, no gzip",
+        lambda packed: packed[:-8] + b"\0" * 8,
+        lambda packed: packed[:60] + bytes(byte ^ 0x55 for byte in packed[60:160]) + packed[160:],
+        lambda packed: packed[:10] + b"\xff" * 50 + packed[60:],
+    ],
+)  # fmt: skip
+def test_a_broken_gz_is_named_and_leaves_nothing(tiny_mnist, broken, says):
+    source = tiny_mnist.root(zipped=True)
+    path = source / "MNIST" / "raw" / f"{IMAGES}.gz"
+    path.write_bytes(broken(path.read_bytes()))
+    with says(path if path.stat().st_size else IMAGES):
+        fetch("mnist", root=source)
+    assert _tree(cache_folder()) == []
+    path.write_bytes(tiny_mnist.packed[IMAGES])
+    assert _holds(fetch("mnist", root=source), tiny_mnist), "once mended it must work"
+
+
+def test_a_file_cut_short_in_the_cache_is_noticed(tiny_mnist, says):
+    source = tiny_mnist.root(zipped=True)
+    path = fetch("mnist", root=source) / "MNIST" / "raw" / IMAGES
+    path.write_bytes(path.read_bytes()[:-5])
+    with says(path):
+        fetch("mnist", root=source)
+    path.unlink()
+    assert _holds(fetch("mnist", root=source), tiny_mnist), "deleting it, as told, must mend it"
+
+
+def test_a_cache_that_cannot_be_written(tiny_mnist, monkeypatch, tmp_path, says):
+    source = tiny_mnist.root(zipped=True)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with says(tmp_path / "file", "write", kind=MissingDataError):
+        fetch("mnist", root=source)
+    with says(tmp_path / "file", "write", kind=MissingDataError):
+        fetch("mnist", root=tmp_path / "file" / "data")
+
+
+def test_a_disk_that_is_full_is_not_blamed_on_the_gz(tiny_mnist, monkeypatch, says):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    source = tiny_mnist.root(zipped=True)
+    monkeypatch.setattr(files.shutil, "copyfileobj", full)
+    with says("No space left on device") as caught:
+        fetch("mnist", root=source)
+    assert "broken" not in str(caught.value) and _tree(cache_folder()) == []
+
+
+# --- two at once ------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_another_process_reads_is_never_written_to(tiny_mnist, monkeypatch):
+    """The slower of two unpackers finishes while the faster one's files are in use."""
+    source = tiny_mnist.root(zipped=True)
+    copy, opened = shutil.copyfileobj, []
+
+    def overtaken(packed, unpacked):
+        if not opened:
+            opened.append(None)
+            root = fetch("mnist", root=source)
+            opened[0] = open(root / "MNIST" / "raw" / IMAGES, "rb")
+            opened.append(os.fstat(opened[0].fileno()).st_mtime_ns)
+        copy(packed, unpacked)
+
+    monkeypatch.setattr(files.shutil, "copyfileobj", overtaken)
+    assert _holds(fetch("mnist", root=source), tiny_mnist)
+    with opened[0] as handle:
+        assert os.fstat(handle.fileno()).st_mtime_ns == opened[1]
+        assert handle.read() == tiny_mnist.plain[IMAGES]
+    assert not [path for path in _tree(cache_folder()) if ".new" in path]
+
+
+def test_two_processes_unpack_at_once(tiny_mnist):
+    source = tiny_mnist.root(zipped=True)
+    program = (
+        "import sys, time; from pathlib import Path; from ganlib import files\n"
+        f"files.FILES = {files.FILES!r}\n"
+        "Path(sys.argv[2]).touch()\n"
+        "while len(list(Path(sys.argv[2]).parent.glob('ready-*'))) < 2: time.sleep(0.001)\n"
+        "for turn in range(30):\n"
+        "    root = files.fetch('mnist', root=sys.argv[1])\n"
+        "    print(sum(len((root / 'MNIST' / 'raw' / file).read_bytes()) for file in files.FILES))\n"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, str(source), str(source.parent / f"ready-{number}")],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for number in range(2)
+    ]  # fmt: skip
+    total = sum(map(len, tiny_mnist.plain.values()))
+    for process in started:
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err, set(out.split())) == (0, "", {str(total)})
+    assert sorted(path.name[:9] for path in cache_folder().iterdir()) == ["unpacked-"]
+    assert _tree(cache_folder()) == sorted(f"{next(cache_folder().iterdir()).name}/MNIST/raw/{file}" for file in files.FILES)
+
+
+# --- downloads --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_a_download_puts_all_files_in_place(tiny_mnist, mirror, tmp_path, name, folder):
+    assert fetch(name, root=tmp_path / "data") == tmp_path / "data"
+    assert _holds(tmp_path / "data", tiny_mnist, folder)
+    asked = len(mirror.seen)
+    assert fetch(name, root=tmp_path / "data") and len(mirror.seen) == asked, "twice asked, once downloaded"
+    assert os.listdir(tmp_path / "data") == [folder]
+
+
+def test_without_a_root_the_cache_is_filled(tiny_mnist, mirror):
+    assert fetch("mnist") == cache_folder() and _holds(cache_folder(), tiny_mnist)
+
+
+def test_a_download_completes_what_lies_there_unfinished(tiny_mnist, mirror, tmp_path):
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / IMAGES).write_bytes(b"half of it")
+    assert _holds(fetch("mnist", root=tmp_path / "data"), tiny_mnist)
+
+
+def test_a_faster_process_does_not_disturb_a_download(tiny_mnist, mirror, tmp_path):
+    whole, root = mirror.answer, tmp_path / "data"
+
+    def overtaken(request, content):
+        if not (root / "MNIST").exists():
+            shutil.copytree(tiny_mnist.root(), root, dirs_exist_ok=True)
+        whole(request, content)
+
+    mirror.answer = overtaken
+    assert _holds(fetch("mnist", root=root), tiny_mnist) and os.listdir(root) == ["MNIST"]
+
+
+def _cut_off(request, content):
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(content)))
+    request.end_headers()
+    request.wfile.write(content[: len(content) // 2])
+
+
+def _chunk_cut_off(request, content):
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    if request.command == "GET":
+        request.wfile.write(b"ffff\r\nonly this")
+
+
+def _html(request, content):
+    request.server.whole(request, b"<html>Please log in to this hotel's network.</html>")
+
+
+def _hang(request, content):
+    request.connection.settimeout(5)
+    request.rfile.read(1)  # until the other side gives up
+
+
+ANSWERS = {
+    "cut off": _cut_off,
+    "cut off within a chunk": _chunk_cut_off,
+    "a log-in page": _html,
+    "not found": lambda request, content: request.send_error(404),
+    "out of order": lambda request, content: request.send_error(503),
+    "no http at all": lambda request, content: request.wfile.write(b"220 mail.example ready\r\n"),
+    "hung up": lambda request, content: request.connection.shutdown(socket.SHUT_RDWR),
+    "silence": _hang,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_download_that_fails_leaves_nothing(tiny_mnist, mirror, tmp_path, monkeypatch, answer, after, says):
+    """`after` files come well, the next one does not."""
+    whole, before = mirror.answer, socket.getdefaulttimeout()
+    monkeypatch.setattr(files, "TIMEOUT", 0.3)
+
+    def failing(request, content):
+        fine = request.path.strip("/").removesuffix(".gz") in list(tiny_mnist.packed)[:after]
+        (whole if fine else ANSWERS[answer])(request, content)
+
+    mirror.answer = failing
+    root = tmp_path / "data"
+    with says("mnist", root / "MNIST" / "raw", "GANLIB_DATA", "--data", kind=MissingDataError):
+        fetch("mnist", root=root)
+    assert _tree(root) == [] and os.listdir(root) == []
+    assert socket.getdefaulttimeout() == before
+    mirror.answer = whole
+    assert _holds(fetch("mnist", root=root), tiny_mnist), "the next try must start afresh"
+
+
+def test_an_interrupted_download_leaves_nothing(tiny_mnist, mirror, tmp_path, monkeypatch):
+    from torchvision import datasets
+
+    def interrupted(*_, download_root, filename, **__):
+        Path(download_root, filename).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets.mnist, "download_and_extract_archive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch("mnist", root=tmp_path / "data")
+    assert os.listdir(tmp_path / "data") == []
+
+
+def test_no_network_is_said_with_what_to_do(tmp_path, says):
+    with says("could not be downloaded", tmp_path, "GANLIB_DATA", "--data", kind=MissingDataError):
+        fetch("mnist", root=tmp_path)
+
+
+# --- write_whole ------------------------------------------------------------------------------------------------------
+
+
+def test_write_whole(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.bin"
+    write_whole(path, b"one")
+    write_whole(str(path), b"two")
+    assert path.read_bytes() == b"two" and os.listdir(path.parent) == ["a.bin"]
+
+
+def test_a_write_that_fails_halfway_keeps_the_old_file(tmp_path, monkeypatch, says):
+    path = tmp_path / "a.bin"
+    write_whole(path, b"old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with says("No space left on device", path):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_places_where_nothing_can_be_written(tmp_path, says):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    for path in ("file/a", "file/deeper/a", "folder", "/proc/nothing/a"):
+        with says("Cannot write", tmp_path / path):
+            write_whole(tmp_path / path, b"")
+    assert (tmp_path / "file").read_text() == "in the way" and _tree(tmp_path) == ["file"]
+
+
+def test_a_missing_data_error_is_a_ganlib_error():
+    assert issubclass(MissingDataError, GanlibError)

@@ -1,0 +1,51 @@
+"""Run notebooks in place, top to bottom, and store their outputs with nothing in them that changes from run to run."""
+
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def run(path):
+    """Execute the notebook at `path` in its own folder and write it back, outputs and all."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=1800,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": path.parent}},
+    )
+    client.execute()
+    normalise(notebook)
+    nbformat.write(notebook, path)
+
+
+def normalise(notebook):
+    """Drop what is not content: kernel versions, cell states, and the overwritten lines of a progress bar."""
+    widgets = notebook.metadata.get("widgets")
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    if widgets:
+        notebook.metadata["widgets"] = widgets
+    for cell in notebook.cells:
+        kept = {key: cell.metadata[key] for key in sorted(cell.metadata) if key in ("tags", "mystnb")}
+        cell.metadata = nbformat.from_dict(kept)
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
+
+
+def main(names):
+    paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not names or path.stem in names]
+    for path in paths:
+        print(f"running {path.name}", flush=True)
+        run(path)
+
+
+if __name__ == "__main__":
+    main({Path(name).stem for name in sys.argv[1:]})
