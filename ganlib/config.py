@@ -65,11 +65,12 @@ RECIPES = {
     "textbook": Config(recipe="textbook", epochs=200),
     "mnist": Config(
         recipe="mnist",
-        epochs=25,
+        epochs=20,
         learning_rate_g=1e-3,
         learning_rate_d=1e-3,
         beta1=0.5,
         real_label=0.9,
+        dropout=0.1,
         ema_decay=0.998,
     ),
 }

@@ -60,9 +60,10 @@ def collect(paths):
     """
     found = {}
     for named in [Path(os.path.abspath(path)) for path in paths]:
-        below = [path for path in sorted(named.rglob("*")) if path.is_file() and not path.is_symlink()]
-        below = [path for path in below if "/." not in path.relative_to(named.parent).as_posix()]
-        if not (files := [named] if named.is_file() else below):
+        inside = [path for path in sorted(named.rglob("*")) if path.is_file() and not path.is_symlink()]
+        visible = [path for path in inside if "/." not in path.relative_to(named.parent).as_posix()]
+        files = [named] if named.is_file() else visible
+        if not files:
             raise NotCommittedError(f"{named.name} is {'a folder without files' if named.is_dir() else 'not there'}")
         start = Path.cwd() if Path.cwd() in named.parents else named.parent
         for file in files:
@@ -120,7 +121,7 @@ def _judge(report, items):
     told = {kind: [text for told, text in report if told == kind] for kind in ("arrived", "why", "link")}
     missing = [item for item in items if item not in told["arrived"]]
     if not missing:
-        return Receipt(True, f"Committed all {len(items)} items: {', '.join(told['link'])}")
+        return Receipt(True, f"Committed to {(told['link'] or ['Jovian'])[0]}: all {len(items)} items arrived.")
     why = "; ".join(dict.fromkeys(told["why"])) or "the client ended without a reason"
     if items[0] in missing:
         return Receipt(False, f"Not committed: {why}; your files and your key are as they were.")

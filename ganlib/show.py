@@ -73,6 +73,7 @@ def show_history(history):
     scores.set(xlabel="epoch", ylabel="probability of real", title="What D says", ylim=(0, 1))
     scores.axhline(0.5, color=GREY, linewidth=1)
     for axes in (losses, scores):
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
     plt.show()
 

@@ -1,4 +1,4 @@
-"""What several rooms' tests share: small runs, a tiny MNIST of our own, a loopback mirror, and no way to the network."""
+"""What the tests of several rooms share: small runs, a tiny MNIST, a loopback mirror, and no way to the network."""
 
 import dataclasses
 import gzip
@@ -105,7 +105,7 @@ def mirror(monkeypatch, tiny_mnist):
             server.seen.append(self.path)
             server.answer(self, server.packed[self.path.strip("/").removesuffix(".gz")])
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_):
             pass
@@ -200,7 +200,7 @@ def python(tmp_path):
         kept |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), CLOSED)
         done = subprocess.run(
             [sys.executable, *map(str, arguments)], cwd=home, env=kept | environment, capture_output=True, text=True,
-            timeout=120,
+            timeout=300,
         )  # fmt: skip
         done.home = home
         return done

@@ -53,16 +53,15 @@ def test_a_loaded_g_draws_the_same_images_bit_for_bit(saved):
 
 
 def test_the_json_beside_it(saved):
-    G, config, path = saved
+    _, config, path = saved
     about = read_about(path)
     assert about["config"] == vars(config) and about["epoch"] == 3
     assert about["versions"]["torch"] == torch.__version__
     assert sorted(os.listdir(path.parent)) == ["g.json", "g.pt"], "nothing else may be left"
 
 
-def test_loading_draws_no_random_numbers_from_the_caller_that_show(saved):
-    """Two loads are equal whatever the random state is."""
-    _, config, path = saved
+def test_two_loads_are_equal_whatever_the_random_state_is(saved):
+    _, _, path = saved
     torch.manual_seed(1)
     one = load_generator(path)[0]
     torch.manual_seed(2)
@@ -261,11 +260,9 @@ def test_n_and_n_epochs_are_2n_bit_for_bit(tmp_path, small, changed, pixels, ema
     list(fit(resumed, pixels))
     assert same_history(resumed.history, straight.history)
     assert (resumed.average_g is None) == (ema_decay == 0)
-    for name in checkpoint._parts(straight):
+    for name in ("G", "D", "optimizer_g", "optimizer_d", *["average_g"] * bool(ema_decay)):
         one, other = getattr(straight, name).state_dict(), getattr(resumed, name).state_dict()
-        assert _bytes(one) == _bytes(other) if name.startswith("opt") else all(
-            torch.equal(one[key], other[key]) for key in one
-        ), name
+        torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
 
 
 def test_a_checkpoint_holds_all_of_a_state(tmp_path, small, pixels):
@@ -274,13 +271,10 @@ def test_a_checkpoint_holds_all_of_a_state(tmp_path, small, pixels):
     save_checkpoint(state, tmp_path / "c.pt")
     loaded = load_checkpoint(tmp_path / "c.pt")
     assert loaded.config == small and loaded.history == state.history
-    for name in ("G", "D", "average_g"):
-        one, other = getattr(state, name), getattr(loaded, name)
-        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True)), name
-    for name in ("optimizer_g", "optimizer_d"):
+    for name in ("G", "D", "average_g", "optimizer_g", "optimizer_d"):
         one, other = getattr(state, name).state_dict(), getattr(loaded, name).state_dict()
-        assert one["param_groups"] == other["param_groups"]
-        assert all(torch.equal(one["state"][i][k], other["state"][i][k]) for i in one["state"] for k in one["state"][i])
+        assert one.keys() == other.keys()
+        torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
 
 
 def test_saving_changes_nothing_in_the_state(tmp_path, small, pixels):
@@ -327,8 +321,9 @@ def test_checkpoints_that_do_not_fit(tmp_path, small, pixels, says):
         with_this(**misfit)
         with says(path, "another architecture"):
             load_checkpoint(path)
-    foreign = json.dumps([[1, 2, 3]])
-    for misfit in ({"config": 5}, {"config": "{"}, {"config": None}, {"history": foreign}, {"history": None}, {"history": "5"}):
+    misfits = [{"config": wrong} for wrong in (5, "{", None)]
+    misfits += [{"history": wrong} for wrong in ("[[1, 2, 3]]", "5", None)]
+    for misfit in misfits:
         with_this(**misfit)
         with says(path, "no checkpoint"):
             load_checkpoint(path)

@@ -7,8 +7,9 @@ from ganlib.exercise import check
 
 
 @pytest.mark.parametrize(
-    ("answer", "sentence"), [(None, "Not answered yet."), (3, "Right."), (4, "Not yet: count them."), (0, "Not yet: count them.")]
-)  # fmt: skip
+    ("answer", "sentence"),
+    [(None, "Not answered yet."), (3, "Right."), (4, "Not yet: count them."), (0, "Not yet: count them.")],
+)
 def test_what_it_says(answer, sentence, capsys):
     assert check(answer, lambda answer: answer == 3, hint="count them.") is None
     assert capsys.readouterr().out == sentence + "\n"

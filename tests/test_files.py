@@ -57,11 +57,11 @@ def test_gzipped_files_are_unpacked_into_the_cache_once(tiny_mnist):
     stamps = [path.stat().st_mtime_ns for path in root.rglob("*")]
     assert fetch("mnist", root=source) == root
     assert [path.stat().st_mtime_ns for path in root.rglob("*")] == stamps
-    assert all(len(path.parts) for path in cache_folder().iterdir()) and len(list(cache_folder().iterdir())) == 1
+    assert len(list(cache_folder().iterdir())) == 1
 
 
 def test_a_root_in_which_nothing_can_be_written(tiny_mnist, monkeypatch):
-    """Root may write everywhere, so the read-only folder is played: whoever writes below it is refused."""
+    """For root no folder is read-only, so what counts is that nothing in it has changed."""
     source = tiny_mnist.root(zipped=True)
     if os.geteuid():
         for folder in (source, source / "MNIST", source / "MNIST" / "raw"):
@@ -126,7 +126,7 @@ def test_images_and_labels_swapped(tiny_mnist, says):
 @pytest.mark.parametrize(
     "broken",
     [
-        lambda packed: packed[:-20], lambda packed: packed[:-1], lambda packed: b"", lambda packed: b"plain text, no gzip",
+        lambda packed: packed[:-20], lambda packed: packed[:-1], lambda packed: b"", lambda packed: b"no gzip at all",
         lambda packed: packed[:-8] + b"\0" * 8,
         lambda packed: packed[:60] + bytes(byte ^ 0x55 for byte in packed[60:160]) + packed[160:],
         lambda packed: packed[:10] + b"\xff" * 50 + packed[60:],
@@ -216,10 +216,10 @@ def test_two_processes_unpack_at_once(tiny_mnist):
     ]  # fmt: skip
     total = sum(map(len, tiny_mnist.plain.values()))
     for process in started:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
         assert (process.returncode, err, set(out.split())) == (0, "", {str(total)})
-    assert sorted(path.name[:9] for path in cache_folder().iterdir()) == ["unpacked-"]
-    assert _tree(cache_folder()) == sorted(f"{next(cache_folder().iterdir()).name}/MNIST/raw/{file}" for file in files.FILES)
+    (root,) = cache_folder().iterdir()
+    assert root.name.startswith("unpacked-") and _tree(root) == sorted(f"MNIST/raw/{file}" for file in files.FILES)
 
 
 # --- downloads --------------------------------------------------------------------------------------------------------
@@ -310,6 +310,7 @@ def test_a_download_that_fails_leaves_nothing(tiny_mnist, mirror, tmp_path, monk
     assert _tree(root) == [] and os.listdir(root) == []
     assert socket.getdefaulttimeout() == before
     mirror.answer = whole
+    monkeypatch.setattr(files, "TIMEOUT", 20)
     assert _holds(fetch("mnist", root=root), tiny_mnist), "the next try must start afresh"
 
 

@@ -177,7 +177,7 @@ def everything(folder):
 def commit(**changes):
     """publish.commit of the run, and: no file on this machine is changed, lost or new, the credentials least of all."""
     before = everything(Path.cwd()), everything(Path.home())
-    settings = {"notebook": "page.ipynb", "outputs": ["runs/mnist"], "timeout": 20, **changes}
+    settings = {"notebook": "page.ipynb", "outputs": ["runs/mnist"], "timeout": 60, **changes}
     receipt = publish.commit("first-gan", **settings)
     assert (everything(Path.cwd()), everything(Path.home())) == before
     return receipt
@@ -208,7 +208,7 @@ def test_importing_it_imports_no_client_and_writes_nothing(tmp_path):
 def test_first_commit_brings_notebook_files_and_numbers(service, home, run, capsys):
     receipt = commit(hyperparameters={"lr": 0.001, "batch": 100}, metrics={"d_loss": 1.25}, message="two epochs")
     assert receipt.committed and capsys.readouterr().out == receipt.sentence + "\n"
-    assert receipt.sentence == "Committed all 9 items: http://jovian.test/reader/first-gan"
+    assert receipt.sentence == "Committed to http://jovian.test/reader/first-gan: all 9 items arrived."
     assert {(name, content) for _, name, content, _ in service.files} == set(run.items())
     assert service.files[0] == ("first-gan v1", "page.ipynb", NOTEBOOK, False)
     assert all(artifact and where == "first-gan v1" for where, _, _, artifact in service.files[1:])
@@ -327,16 +327,18 @@ def test_a_service_that_is_gone(service, home, run, answer, words):
     assert failed(commit(metrics={"a": 1}), "Not committed", words)
 
 
-@pytest.mark.parametrize("place, timeout", [("/user/profile", 2), ("gist_version", 6)])
-def test_a_hanging_service_ends_in_time(service, home, run, place, timeout):
-    let_go = threading.Event()
-    service.sabotage = lambda method, path, name: (let_go.wait(30), (500, b""))[1] if place in path else None
+@pytest.mark.parametrize("place", ["/user/profile", "gist_version"])
+def test_a_hanging_service_ends_in_time(service, home, run, place):
     started = time.perf_counter()
-    receipt = commit(timeout=timeout)
-    seconds = time.perf_counter() - started
+    assert commit(outputs=[]).committed
+    enough = 1 + 3 * (time.perf_counter() - started)  # to come as far as the place where it hangs, here and now
+    let_go = threading.Event()
+    service.sabotage = lambda method, path, name: (let_go.wait(60), (500, b""))[1] if place in path else None
+    started = time.perf_counter()
+    receipt = commit(timeout=enough)
+    assert time.perf_counter() - started < enough + 5
     let_go.set()
-    assert failed(receipt, f"was not done within {timeout} seconds") and seconds < timeout + 3
-    assert receipt.sentence.startswith("Committed in part" if place == "gist_version" else "Not committed")
+    assert failed(receipt, f"was not done within {enough:g} seconds", "in part" if place == "gist_version" else "Not")
 
 
 def test_a_line_that_is_open_and_silent_ends_in_time(home, run):

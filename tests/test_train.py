@@ -1,5 +1,6 @@
-"""The arena: each step changes one network only, by the numbers of a hand-written Adam, and a run depends on its config alone."""
+"""The arena: each step changes one network, by a hand-written Adam's numbers; a run depends on its config alone."""
 
+import itertools
 import math
 import random
 
@@ -12,7 +13,7 @@ from ganlib.config import Config
 from ganlib.losses import discriminator_loss, generator_loss
 from ganlib.models import Discriminator, Generator, draw_noise, sample
 from ganlib.pixels import normalize
-from ganlib.train import Record, discriminator_step, fit, generator_step, move_average, new_state, take_turns, train_epoch
+from ganlib.train import Record, discriminator_step, fit, generator_step, move_average, new_state, take_turns
 
 
 def _run(config, pixels):
@@ -214,7 +215,7 @@ def test_a_record_is_the_mean_over_batches(small, pixels, monkeypatch):
     monkeypatch.setattr(train, "take_turns", lambda state, real: next(turns))
     state = new_state(small)
     state.history.append(Record(7, 0, 0, 0, 0, 0, 1000, 3600.0))
-    record = train_epoch(state, pixels)
+    record = train.train_epoch(state, pixels)
     assert record[:7] == (8, 3, 4, 5, 6, 7, 1025)
     assert 3600 < record.seconds < 3660
 
@@ -266,7 +267,7 @@ def test_what_the_caller_does_between_epochs_changes_nothing(small, pixels, ever
     state, undisturbed = new_state(small), _run(small, pixels)
     for record in fit(state, pixels):
         torch.manual_seed(record.epoch)
-        torch.randn(17), np.random.rand(3), random.random()  # noqa: NPY002
+        torch.randn(17), np.random.rand(3), random.random()
         sample(state.best_g, draw_noise(4, 3))
     assert _all_equal(everything(state), everything(undisturbed))
     assert same_history(state.history, undisturbed.history)
@@ -286,7 +287,7 @@ def test_every_epoch_stands_in_the_history_once(small, pixels):
     assert [record.epoch for record in state.history] == [1, 2, 3, 4]
     assert yielded == state.history
     assert [record.images_seen for record in yielded] == [25, 50, 75, 100]
-    assert all(a.seconds < b.seconds for a, b in zip(yielded, yielded[1:], strict=False))
+    assert all(a.seconds < b.seconds for a, b in itertools.pairwise(yielded))
     assert list(fit(state, pixels)) == [] and len(state.history) == 4
 
 

@@ -1,4 +1,4 @@
-"""Train a recipe and store it in ganlib/assets: weights with json, the fixed noise of every epoch, a picture of it all."""
+"""Train a recipe and store it in ganlib/assets: weights with json, fixed noise of every epoch, a picture of it."""
 
 import os
 import platform
@@ -38,7 +38,8 @@ def ship(name):
 def draw_strip(epochs, path):
     """A list of bytes (16, C, H, W), one entry per epoch -> a picture: one row of images for some of the epochs."""
     rows = [epoch for epoch in (0, 1, 2, 4, 8, len(epochs) - 1) if epoch < len(epochs)]
-    save_tile(torch.cat([epochs[epoch] for epoch in rows]), path, columns=16)
+    picture = torch.cat([epochs[epoch] for epoch in rows])
+    save_tile(picture.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3), path, columns=16)
 
 
 if __name__ == "__main__":
