@@ -24,14 +24,8 @@ def shipped():
 
 
 def save_generator(G, config, path, **facts):
-    """Write the weights of G to `path` and its config, versions, checksum and `facts` as json beside it."""
-    path = Path(path)
-    packed = _pack(G.state_dict())
-    versions = {"torch": torch.__version__}
-    about = {"config": dataclasses.asdict(config), "versions": versions, "sha256": _sha256(packed), **facts}
-    text = json.dumps(about, indent=2) + "\n"  # before anything is written: a fact may be no json
-    write_whole(path, packed)
-    write_whole(path.with_suffix(".json"), text.encode())
+    """Write the weights of G to `path`, and its config and `facts` as json beside it."""
+    save_weights(G, path, config=dataclasses.asdict(config), **facts)
 
 
 def load_generator(weights):
@@ -40,14 +34,37 @@ def load_generator(weights):
     if not path.is_file():
         known = ", ".join(shipped()) or "none"
         raise GanlibError(f"There is no weights file {path}; the shipped networks are: {known}.")
-    about = read_about(path)
-    packed = path.read_bytes()
-    if about.get("sha256") != _sha256(packed):
-        raise GanlibError(f"{path} is not the file that the json beside it describes; save or fetch both again.")
+    values, about = read_weights(path)
     config = config_from(about.get("config"), path.with_suffix(".json"))
     G = Generator(config.latent_dim, config.hidden_dim, config.image_shape)
-    _fill(G, _unpack(packed, path), path)
-    return G.eval(), config
+    return fill(G, values, path).eval(), config
+
+
+def save_weights(network, path, **facts):
+    """Write the weights of a network to `path`, and `facts`, versions and the file's checksum as json beside it."""
+    path, packed = Path(path), _pack(network.state_dict())
+    about = {**facts, "versions": {"torch": torch.__version__}, "sha256": _sha256(packed)}
+    text = json.dumps(about, indent=2) + "\n"  # before anything is written: a fact may be no json
+    write_whole(path, packed)
+    write_whole(path.with_suffix(".json"), text.encode())
+
+
+def read_weights(path):
+    """Weights file -> its state_dict and the dict beside it. GanlibError unless they belong together."""
+    about, packed = read_about(path), path.read_bytes()
+    if about.get("sha256") != _sha256(packed):
+        raise GanlibError(f"{path} is not the file that the json beside it describes; save or fetch both again.")
+    return _unpack(packed, path), about
+
+
+def fill(part, values, path):
+    """Load the state_dict `values` into a network or optimiser -> the same; a misfit raises GanlibError."""
+    try:
+        part.load_state_dict(values)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[-1].strip().rstrip(".")
+        raise GanlibError(f"{path} holds weights of another architecture than its config says ({reason}).") from None
+    return part
 
 
 def load_run(name):
@@ -101,7 +118,7 @@ def load_checkpoint(path, device="cpu", **changes):
         raise GanlibError(f"{path} is no checkpoint of this ganlib; give the checkpoint.pt of a run.") from None
     state = new_state(replace(config_from(fields, path), **changes), device)
     for name, part in _parts(state).items():
-        _fill(part, content.get(name), path)
+        fill(part, content.get(name), path)
     state.history = history
     return state
 
@@ -110,15 +127,6 @@ def _parts(state):
     """Every part of a State that has a state_dict, by name."""
     names = "G", "D", "optimizer_g", "optimizer_d", "average_g"
     return {name: getattr(state, name) for name in names if getattr(state, name) is not None}
-
-
-def _fill(part, values, path):
-    """Load `values` into a network or optimiser; a misfit raises GanlibError that names the file."""
-    try:
-        part.load_state_dict(values)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[-1].strip().rstrip(".")
-        raise GanlibError(f"{path} holds weights of another architecture than its config says ({reason}).") from None
 
 
 def _pack(content):

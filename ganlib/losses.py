@@ -12,9 +12,9 @@ def discriminator_loss(real_logits, fake_logits, *, real_label=1.0):
     """
     real_labels = torch.full_like(real_logits, real_label)
     fake_labels = torch.zeros_like(fake_logits)
-    return binary_cross_entropy_with_logits(real_logits, real_labels) + binary_cross_entropy_with_logits(
-        fake_logits, fake_labels
-    )
+    real_loss = binary_cross_entropy_with_logits(real_logits, real_labels)
+    fake_loss = binary_cross_entropy_with_logits(fake_logits, fake_labels)
+    return real_loss + fake_loss
 
 
 def generator_loss(fake_logits):

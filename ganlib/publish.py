@@ -4,6 +4,7 @@ The real client works in a child process (this file, run as a script) with a cop
 client 0.2.47 prompts for keys, deletes refused ones, waits for ever and reports success after failed uploads.
 """
 
+import faulthandler
 import json
 import os
 import subprocess
@@ -106,7 +107,7 @@ def _lay_out(desk, files, credentials, job):
 
 def _let_client_work(desk, timeout):
     """Run this file as a script beside the copies -> what it wrote down: a list of (kind, text)."""
-    command, nothing, late = [sys.executable, "-W", "ignore", __file__, desk], subprocess.DEVNULL, []
+    command, nothing, late = [sys.executable, "-W", "ignore", __file__, desk, str(timeout)], subprocess.DEVNULL, []
     options = {"cwd": desk / "letter", "stdin": nothing, "stdout": nothing, "stderr": nothing, "timeout": timeout}
     try:
         subprocess.run(command, start_new_session=True, **options)  # its own session has no terminal to prompt at
@@ -206,4 +207,5 @@ def _complaint(response):
 if __name__ == "__main__":
     rooms = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if path != rooms]  # ganlib's rooms must not pass for installed modules
+    faulthandler.dump_traceback_later(float(sys.argv[2]), exit=True)  # the limit holds if the parent is killed, too
     _main(Path(sys.argv[1]))

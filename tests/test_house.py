@@ -1,4 +1,4 @@
-"""The house rules: what is shown is what is imported, rooms keep to their arrows, pages are run, complete and readable."""
+"""The house rules: what is shown is what is imported, rooms keep to their arrows, pages are run and complete."""
 
 import ast
 import json
@@ -24,8 +24,9 @@ ARROWS = {
     "data": {"config", "files"},
     "train": {"config", "pixels", "models", "losses"},
     "checkpoint": {"config", "files", "models", "train"},
-    "show": {"config", "pixels"},
+    "show": {"config", "files", "pixels"},
     "publish": {"config", "files"},
+    "metrics": {"config", "checkpoint"},
 }
 ARROWS["__main__"] = set(ARROWS) - {"__init__", "publish", "exercise"}
 RITUAL = [

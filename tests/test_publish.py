@@ -305,10 +305,17 @@ def test_numbers_that_fail_are_named(service, home, run, where):
     assert len(service.files) == len(run)
 
 
-def test_a_warning_with_status_200_is_no_success(service, home, run):
-    warning = b'{"data": {}, "errors": [{"message": "file is too large"}]}'
-    service.sabotage = lambda method, path, name: (200, warning) if name == "generator.pt" else None
-    assert failed(commit(), "in part: runs/mnist/generator.pt did not", "file is too large")
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (b'{"data": {}, "errors": [{"message": "file is too large"}]}', "answered: file is too large"),
+        (b"{}", "did not answer as Jovian does"),
+        (b"welcome!", "did not answer as Jovian does"),
+    ],
+)
+def test_status_200_alone_is_no_success(service, home, run, answer, words):
+    service.sabotage = lambda method, path, name: (200, answer) if name == "generator.pt" else None
+    assert failed(commit(outputs=["runs/mnist/generator.pt"]), "in part: runs/mnist/generator.pt did not", words)
 
 
 @pytest.mark.parametrize(
@@ -345,6 +352,21 @@ def test_a_line_that_is_open_and_silent_ends_in_time(home, run):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         configure(home, API_KEY=KEY, API_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/")
         assert failed(commit(timeout=2), "was not done within 2 seconds")
+
+
+def test_the_limit_holds_for_a_client_whose_notebook_was_killed(home, run):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        configure(home, API_KEY=KEY, API_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        code = "from ganlib.publish import commit; commit('first-gan', notebook='page.ipynb', timeout=5)"
+        environment = {**os.environ, "PYTHONPATH": str(Path(publish.__file__).parents[1]), "TMPDIR": str(home)}
+        parent = subprocess.Popen([sys.executable, "-c", code], env=environment)
+        connection, _ = silent.accept()
+        parent.kill()
+        parent.wait()
+        connection.settimeout(30)
+        while connection.recv(65536):  # until the client at the other end is gone
+            pass
 
 
 def test_no_service_at_all(home, run):

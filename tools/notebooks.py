@@ -1,6 +1,5 @@
 """Run notebooks in place, top to bottom, and store their outputs with nothing in them that changes from run to run."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -21,6 +20,7 @@ def run(path):
         timeout=1800,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # of a progress bar only the last state is stored, not every line that it wrote over
         resources={"metadata": {"path": path.parent}},
     )
     client.execute()
@@ -29,7 +29,7 @@ def run(path):
 
 
 def normalise(notebook):
-    """Drop what is not content: kernel versions, cell states, and the overwritten lines of a progress bar."""
+    """Drop what is not content: kernel versions and cell states."""
     widgets = notebook.metadata.get("widgets")
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     if widgets:
@@ -37,9 +37,6 @@ def normalise(notebook):
     for cell in notebook.cells:
         kept = {key: cell.metadata[key] for key in sorted(cell.metadata) if key in ("tags", "mystnb")}
         cell.metadata = nbformat.from_dict(kept)
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream":
-                output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
 
 
 def main(names):

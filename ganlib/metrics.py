@@ -1,0 +1,139 @@
+"""A window: how good are these samples? Distances and shares between features of real and of generated images."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import poly_mmd
+
+from ganlib.checkpoint import ASSETS, fill, read_weights
+from ganlib.config import GanlibError
+
+CLASSIFIERS = ASSETS / "classifiers"
+FEWEST = 1000  # with fewer images than this, covariances of 84 features and nearest neighbours are mostly noise
+NEIGHBOURS = {"precision": 3, "density": 5}  # as in Kynkäänniemi 2019 and Naeem 2020
+
+
+class Classifier(nn.Module):
+    """Image (N, 1, 28, 28) in -1..1 -> class logits (N, 10). After LeNet-5 (LeCun 1998), with ReLU and max-pooling."""
+
+    num_features = 84
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+            nn.Linear(800, 128), nn.ReLU(), nn.Linear(128, self.num_features), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(self.num_features, 10)
+
+    def forward(self, images):
+        return self.head(self.features(images))
+
+
+def load_classifier(name):
+    """Data set name -> its shipped Classifier in eval mode. GanlibError lists the known names."""
+    path = CLASSIFIERS / f"{name}.pt"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in CLASSIFIERS.glob("*.pt"))) or "none"
+        raise GanlibError(f"There is no classifier for {name!r}; the shipped ones are: {known}.")
+    values, _ = read_weights(path)
+    return fill(Classifier(), values, path).eval()
+
+
+class Scores(NamedTuple):
+    """How generated images compare with real ones, and how many of each were looked at."""
+
+    frechet: float  # Fréchet distance of features (Heusel 2017, with other features): 0 is best
+    kid: float  # kernel distance of features, times 1000 (Bińkowski 2018): 0 is best; it may fall below by chance
+    precision: float  # share of generated images near real ones (Kynkäänniemi 2019): 1 is best
+    recall: float  # share of real images near generated ones: 1 is best
+    density: float  # like precision, counting neighbours (Naeem 2020): about 1 for real against real
+    coverage: float  # share of real images whose neighbourhood holds a generated one: 1 is best
+    classes: int  # of 10, those that at least 0.1 % of the generated images belong to
+    kl: float  # Kullback-Leibler divergence of the generated classes from uniform, nats: 0 is best
+    real: int  # images looked at
+    generated: int
+
+
+@torch.no_grad()
+def score(classifier, real, generated):
+    """Images (N, 1, 28, 28) and (M, 1, 28, 28) in -1..1 -> Scores with the features of `classifier`.
+
+    GanlibError if there are fewer than 1,000 of either: the scores of fewer images say more about the count.
+    """
+    for name, images in (("real", real), ("generated", generated)):
+        if len(images) < FEWEST:
+            raise GanlibError(f"There are {len(images)} {name} images; a score needs at least {FEWEST:,}.")
+    real_features, fake_features = (features_of(classifier, images) for images in (real, generated))
+    labels = classifier.head(fake_features).argmax(dim=1)
+    shares = torch.bincount(labels, minlength=10) / len(labels)
+    return Scores(
+        frechet=frechet_distance(real_features, fake_features),
+        kid=kernel_distance(real_features, fake_features),
+        **neighbour_shares(real_features, fake_features),
+        classes=int((shares >= 0.001).sum()),
+        kl=float(torch.special.xlogy(shares, shares * 10).sum()),
+        real=len(real),
+        generated=len(generated),
+    )
+
+
+@torch.no_grad()
+def features_of(classifier, images):
+    """Images (N, 1, 28, 28) in -1..1 -> features (N, 84) of the classifier in eval mode."""
+    classifier.eval()
+    return torch.cat([classifier.features(part) for part in images.split(1000)])
+
+
+def frechet_distance(real_features, fake_features):
+    """Features (N, F) and (M, F) -> |m - m'|² + tr(C + C' - 2 (C C')^½), in double precision, by torchmetrics."""
+    identity = nn.Identity()
+    identity.num_features = real_features.shape[1]
+    metric = FrechetInceptionDistance(feature=identity)
+    metric.update(real_features, real=True)
+    metric.update(fake_features, real=False)
+    return metric.compute().item()
+
+
+def kernel_distance(real_features, fake_features, *, subsets=20, size=1000):
+    """Features (N, F) and (M, F) -> 1000 times the mean unbiased MMD² over fixed subsets, cubic kernel.
+
+    Both are divided by the root mean square of the real ones, so that the kernel (x·y/F + 1)³ is at home near 1.
+    """
+    generator, values = torch.Generator().manual_seed(0), []
+    scale = real_features.square().mean().sqrt()
+    for _ in range(subsets):
+        chosen = [f[torch.randperm(len(f), generator=generator)[:size]] for f in (real_features, fake_features)]
+        values.append(poly_mmd(*[(features / scale).double() for features in chosen]).item())
+    return 1000 * sum(values) / subsets
+
+
+def neighbour_shares(real_features, fake_features):
+    """Features (N, F) and (M, F) -> dict of precision, recall (3 neighbours), density and coverage (5 neighbours)."""
+    k = NEIGHBOURS["precision"]
+    near_real = inside(fake_features, real_features, radii(real_features, k))
+    near_fake = inside(real_features, fake_features, radii(fake_features, k))
+    k = NEIGHBOURS["density"]
+    real_radii = radii(real_features, k)
+    counts = inside(fake_features, real_features, real_radii)
+    closest = torch.cat([torch.cdist(part, fake_features).amin(dim=1) for part in real_features.split(1000)])
+    return {
+        "precision": (near_real > 0).float().mean().item(),
+        "recall": (near_fake > 0).float().mean().item(),
+        "density": (counts / k).mean().item(),
+        "coverage": (closest <= real_radii).float().mean().item(),
+    }
+
+
+def radii(features, k):
+    """Features (N, F) -> distance (N,) of each to its k-th nearest other one."""
+    nearest = [torch.cdist(part, features).topk(k + 1, largest=False).values[:, k] for part in features.split(1000)]
+    return torch.cat(nearest)  # the nearest of all is the point itself, hence k + 1
+
+
+def inside(points, centres, radius):
+    """Points (N, F), balls around centres (M, F) with radius (M,) -> how many balls each point lies in, (N,)."""
+    return torch.cat([(torch.cdist(part, centres) <= radius).sum(dim=1) for part in points.split(1000)])

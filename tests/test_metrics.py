@@ -1,0 +1,94 @@
+"""The scores: known answers on made-up features, and errors where a number would mislead."""
+
+import pytest
+import torch
+
+from ganlib.config import GanlibError
+from ganlib.metrics import (
+    Classifier,
+    features_of,
+    frechet_distance,
+    inside,
+    kernel_distance,
+    load_classifier,
+    neighbour_shares,
+    radii,
+    score,
+)
+
+
+def clouds(*centres, each=500, seed=0):
+    """Points (len(centres) * each, 4): a normal cloud around each of the centres."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.cat([torch.randn(each, 4, generator=generator) + centre for centre in centres])
+
+
+def test_precision_and_recall_are_not_swapped():
+    real, generated = clouds(0, 50), clouds(0, 0, seed=1)  # half of the real kinds is never generated
+    lopsided = neighbour_shares(real, generated)
+    assert lopsided["precision"] > 0.9 and lopsided["recall"] == pytest.approx(0.5, abs=0.05)
+    other = neighbour_shares(generated, real)  # half of what is generated is not real
+    assert other["precision"] == pytest.approx(0.5, abs=0.05) and other["recall"] > 0.9
+
+
+def test_coverage_sees_the_missing_half_and_density_the_crowded_one():
+    shares = neighbour_shares(clouds(0, 50), clouds(0, 0, seed=1))
+    assert shares["coverage"] == pytest.approx(0.5, abs=0.05)
+    assert shares["density"] == pytest.approx(1.0, abs=0.15)
+
+
+def test_an_outlier_among_the_real_images_inflates_precision_and_not_density():
+    real = torch.cat([clouds(0), torch.full((1, 4), 100.0)])  # all its neighbours are far: one ball holds everything
+    shares = neighbour_shares(real, clouds(80, seed=1))
+    assert shares["precision"] == 1.0 and shares["density"] == pytest.approx(0.2)
+
+
+def test_radii_and_inside_by_hand():
+    line = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
+    assert radii(line, 1).tolist() == [1, 1, 2, 4]
+    assert radii(line, 2).tolist() == [3, 2, 3, 6]
+    assert inside(torch.tensor([[0.5], [5.0], [20.0]]), line, radii(line, 1)).tolist() == [2, 2, 0]
+
+
+def test_the_frechet_distance_of_two_normal_clouds_is_the_formula():
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(200_000, 3, generator=generator)
+    b = torch.randn(200_000, 3, generator=generator) * 2 + 1
+    expected = 3 * 1**2 + 3 * (1 + 4 - 2 * 2)  # |m - m'|² + Σ (s - s')²
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=0.02)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_kernel_distance_is_unbiased_and_grows_with_the_shift():
+    same = kernel_distance(clouds(0, each=5000), clouds(0, each=5000, seed=1))
+    near, far = (kernel_distance(clouds(0, each=2000), clouds(shift, each=2000, seed=1)) for shift in (0.5, 1.0))
+    assert abs(same) < 20 < near < far
+
+
+def test_the_scores_of_a_hand_made_set_count_images_and_classes():
+    torch.manual_seed(0)
+    classifier = Classifier()
+    with torch.no_grad():  # the class of an image is decided by the bias alone: all in class 3
+        classifier.head.weight.zero_()
+        classifier.head.bias.copy_(torch.eye(10)[3])
+    real, generated = torch.rand(1200, 1, 28, 28) * 2 - 1, torch.rand(1000, 1, 28, 28) * 2 - 1
+    scores = score(classifier, real, generated)
+    assert (scores.real, scores.generated, scores.classes) == (1200, 1000, 1)
+    assert scores.kl == pytest.approx(2.302585, abs=1e-5)  # log 10
+
+
+@pytest.mark.parametrize("real, generated, word", [(999, 1000, "real"), (1000, 10, "generated")])
+def test_too_few_images_are_an_error_and_no_number(real, generated, word):
+    with pytest.raises(GanlibError, match=rf"\d+ {word} images; a score needs at least 1,000"):
+        score(Classifier(), torch.zeros(real, 1, 28, 28), torch.zeros(generated, 1, 28, 28))
+
+
+def test_features_do_not_depend_on_the_batch():
+    classifier, images = Classifier().eval(), torch.rand(1500, 1, 28, 28)
+    with torch.no_grad():
+        assert torch.allclose(features_of(classifier, images), classifier.features(images), atol=1e-5)
+
+
+def test_an_unknown_classifier_lists_the_known_ones():
+    with pytest.raises(GanlibError, match="no classifier for 'cats'"):
+        load_classifier("cats")
