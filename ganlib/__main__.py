@@ -1,24 +1,23 @@
-"""The corridor: python -m ganlib train | sample."""
+"""The corridor: python -m ganlib train | sample | score."""
 
 import argparse
-import csv
 import io
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from ganlib.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator, shipped
+from ganlib.checkpoint import load_generator, shipped
 from ganlib.config import RECIPES, GanlibError, pick_device, recipe, replace
 from ganlib.data import CLASSES, load
 from ganlib.files import write_whole
 from ganlib.models import draw_noise, sample
-from ganlib.pixels import denormalize
-from ganlib.show import save_tile
-from ganlib.train import Record, fit, new_state
-
-GRID = 64  # images in each samples/epoch-0001.png
+from ganlib.pixels import denormalize, normalize
+from ganlib.runs import new_run, resume_run, save_run
+from ganlib.train import fit
 
 
 def main(arguments=None):
@@ -40,8 +39,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser():
-    parser = _Parser(prog="python -m ganlib", description="Train a GAN of the book, or draw from one.")
-    commands = parser.add_subparsers(required=True, metavar="train | sample")
+    parser = _Parser(prog="python -m ganlib", description="Train a GAN of the book, draw from one, or score one.")
+    commands = parser.add_subparsers(required=True, metavar="train | sample | score")
     train = commands.add_parser("train", help="train a recipe and write networks, history and samples to a folder")
     train.set_defaults(command=_train)
     train.add_argument("recipe", help=", ".join(RECIPES))
@@ -59,6 +58,12 @@ def _parser():
     draw.add_argument("--count", type=int, default=64, help="how many images (default 64)")
     draw.add_argument("--seed", type=int, default=0, help="which noise (default 0)")
     draw.add_argument("--out", metavar="FILE.npz", type=Path, required=True)
+    judge = commands.add_parser("score", help="compare generated images with the test images of a data set")
+    judge.set_defaults(command=_score)
+    judge.add_argument("source", metavar="WEIGHTS|FILE.npz", help="a generator, or images as `sample` writes them")
+    judge.add_argument("--against", metavar="DATASET", default="mnist", help="whose test images (default mnist)")
+    judge.add_argument("--count", type=int, default=10_000, help="how many images to draw or use (default 10000)")
+    judge.add_argument("--data", metavar="ROOT", help="torchvision data root, as for train")
     return parser
 
 
@@ -68,65 +73,64 @@ def _train(options):
     config = recipe(options.recipe, **changes)
     out = options.out or Path("runs") / config.recipe
     device = pick_device(options.device)
-    state = _resume_run(config, changes, out, device) if options.resume else _new_run(config, out, device)
+    state = resume_run(config, changes, out, device) if options.resume else new_run(config, out, device)
     config = state.config
     images = load(config.dataset, root=options.data, fallback=False)
     if config.batch_size > len(images.pixels):
         raise GanlibError(f"batch_size is {config.batch_size}; {config.dataset} has {len(images.pixels)} images.")
-    z = draw_noise(GRID, config.latent_dim, seed=config.seed)
     if not state.history:
-        _save_run(state, z, out)
+        save_run(state, out)
     progress = tqdm(fit(state, images.pixels), total=config.epochs, initial=len(state.history), unit="epoch")
     for record in progress:
-        _save_run(state, z, out)
+        save_run(state, out)
         progress.set_postfix(Loss_D=f"{record.d_loss:.2f}", Loss_G=f"{record.g_loss:.2f}")
     print(f"{len(state.history)} epochs of {config.recipe} on {config.dataset} are in {out}")
 
 
-def _new_run(config, out, device):
-    """Config -> a State at epoch 0; an old run in `out` is never written over."""
-    if any((out / name).exists() for name in ("checkpoint.pt", "generator.pt", "history.csv")):
-        raise GanlibError(f"{out} holds a run already; go on with --resume, or choose another --out.")
-    return new_state(config, device)
-
-
-def _resume_run(config, changes, out, device):
-    """The State saved in `out`, with its own config; what the command line says must agree, but for the epochs."""
-    epochs = {name: changes[name] for name in ("epochs",) if name in changes}
-    state = load_checkpoint(out / "checkpoint.pt", device, **epochs)
-    said = ["recipe", *changes]
-    changed = [name for name in said if getattr(config, name) != getattr(state.config, name)]
-    if changed:
-        raise GanlibError(f"{out} was trained with another {', '.join(changed)}; use the same, or another --out.")
-    return state
-
-
-def _save_run(state, z, out):
-    """Networks, history and a picture of fixed noise -> files in `out`, each whole."""
-    epoch = len(state.history)
-    save_tile(sample(state.best_g, z), out / "samples" / f"epoch-{epoch:04d}.png")
-    save_generator(state.best_g, state.config, out / "generator.pt", epoch=epoch)
-    write_whole(out / "history.csv", _csv(state.history))
-    save_checkpoint(state, out / "checkpoint.pt")
-
-
-def _csv(history):
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([Record._fields, *history])
-    return text.getvalue().encode()
-
-
 def _sample(options):
-    if not 1 <= options.count <= 1_000_000:
-        raise GanlibError(f"--count is {options.count}; it must be a whole number from 1 to 1000000.")
-    G, config = load_generator(options.weights)
-    config = replace(config, seed=options.seed)
-    noise = draw_noise(options.count, config.latent_dim, seed=config.seed).split(1000)
-    pixels = np.concatenate([denormalize(sample(G, z)).numpy() for z in noise])
+    pixels = _draw(options.weights, options.count, options.seed)
     packed = io.BytesIO()
     np.savez_compressed(packed, images=pixels)
     write_whole(options.out, packed.getvalue())
     print(f"{len(pixels)} images {pixels.shape[1:]} are in {options.out}")
+
+
+def _draw(weights, count, seed):
+    """Weights file or shipped name -> bytes (count, C, H, W), a numpy array."""
+    if not 1 <= count <= 1_000_000:
+        raise GanlibError(f"--count is {count}; it must be a whole number from 1 to 1000000.")
+    G, config = load_generator(weights)
+    config = replace(config, seed=seed)
+    noise = draw_noise(count, config.latent_dim, seed=config.seed).split(1000)
+    return np.concatenate([denormalize(sample(G, z)).numpy() for z in noise])
+
+
+def _score(options):
+    from ganlib.metrics import load_classifier, score  # torchmetrics takes seconds to import
+
+    classifier = load_classifier(options.against)
+    pixels = (
+        _read_images(options.source) if options.source.endswith(".npz") else _draw(options.source, options.count, 0)
+    )
+    real = load(options.against, root=options.data, train=False, fallback=False).pixels
+    if pixels.shape[1:] != real.shape[1:]:
+        raise GanlibError(f"{options.source} gives images {pixels.shape[1:]}; {options.against} has {real.shape[1:]}.")
+    scores = score(classifier, normalize(real), normalize(torch.from_numpy(pixels[: options.count])))._asdict()
+    for name, value in scores.items():
+        print(f"{name:10} {value:>10,}" if isinstance(value, int) else f"{name:10} {value:10.3f}")
+    print(json.dumps({"source": options.source, "against": options.against, **scores}))
+
+
+def _read_images(path):
+    """.npz file -> its array `images`, bytes (N, C, H, W)."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            pixels = file["images"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        raise GanlibError(f"{path} holds no array `images`; give an .npz file as `sample` writes it.") from None
+    if pixels.dtype != np.uint8 or pixels.ndim != 4:
+        raise GanlibError(f"{path} holds {pixels.dtype} {pixels.shape}; it must hold uint8 (N, C, H, W).")
+    return pixels
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import poly_mmd
 
 from ganlib.checkpoint import ASSETS, fill, read_weights
 from ganlib.config import GanlibError
@@ -90,6 +88,8 @@ def features_of(classifier, images):
 
 def frechet_distance(real_features, fake_features):
     """Features (N, F) and (M, F) -> |m - m'|² + tr(C + C' - 2 (C C')^½), in double precision, by torchmetrics."""
+    from torchmetrics.image.fid import FrechetInceptionDistance  # imports pyplot, so not before it is needed
+
     identity = nn.Identity()
     identity.num_features = real_features.shape[1]
     metric = FrechetInceptionDistance(feature=identity)
@@ -103,6 +103,8 @@ def kernel_distance(real_features, fake_features, *, subsets=20, size=1000):
 
     Both are divided by the root mean square of the real ones, so that the kernel (x·y/F + 1)³ is at home near 1.
     """
+    from torchmetrics.image.kid import poly_mmd
+
     generator, values = torch.Generator().manual_seed(0), []
     scale = real_features.square().mean().sqrt()
     for _ in range(subsets):

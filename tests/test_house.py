@@ -27,6 +27,7 @@ ARROWS = {
     "show": {"config", "files", "pixels"},
     "publish": {"config", "files"},
     "metrics": {"config", "checkpoint"},
+    "runs": {"config", "checkpoint", "files", "models", "show", "train"},
 }
 ARROWS["__main__"] = set(ARROWS) - {"__init__", "publish", "exercise"}
 RITUAL = [
