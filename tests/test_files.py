@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -275,7 +276,7 @@ def _html(request, content):
 
 
 def _hang(request, content):
-    request.connection.settimeout(5)
+    request.connection.settimeout(60)
     request.rfile.read(1)  # until the other side gives up
 
 
@@ -304,9 +305,10 @@ def test_a_download_that_fails_leaves_nothing(tiny_mnist, mirror, tmp_path, monk
         (whole if fine else ANSWERS[answer])(request, content)
 
     mirror.answer = failing
-    root = tmp_path / "data"
+    root, started = tmp_path / "data", time.monotonic()
     with says("mnist", root / "MNIST" / "raw", "GANLIB_DATA", "--data", kind=MissingDataError):
         fetch("mnist", root=root)
+    assert time.monotonic() - started < 30, "a silent mirror must be given up"
     assert _tree(root) == [] and os.listdir(root) == []
     assert socket.getdefaulttimeout() == before
     mirror.answer = whole
@@ -338,7 +340,9 @@ def test_no_network_is_said_with_what_to_do(tmp_path, says):
 def test_write_whole(tmp_path):
     path = tmp_path / "new" / "folder" / "a.bin"
     write_whole(path, b"one")
-    write_whole(str(path), b"two")
+    with open(path, "rb") as reader:
+        write_whole(str(path), b"two")
+        assert reader.read() == b"one", "who reads the old file goes on reading the old file"
     assert path.read_bytes() == b"two" and os.listdir(path.parent) == ["a.bin"]
 
 
