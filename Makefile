@@ -25,7 +25,7 @@ lab: $(STAMP) ## open the notebooks in JupyterLab
 notebooks: $(STAMP) ## run every notebook in place and store its outputs
 	$(BIN)/python tools/notebooks.py $(ONLY)
 
-address: $(STAMP) ## set the repository's public address everywhere: make address URL=https://…
+address: $(STAMP) ## set the repository's public address everywhere, as in URL=…
 	$(BIN)/python tools/address.py $(URL)
 
 bench: $(STAMP) ## measure the training loop beside the textbook loop

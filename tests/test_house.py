@@ -202,3 +202,11 @@ def test_nothing_private_is_stored_in_an_output(page):
 def test_a_room_has_its_test(room):
     name = {"__init__": "house", "__main__": "main"}.get(room, room)
     assert (HOUSE / "tests" / f"test_{name}.py").is_file()
+
+
+def test_the_readme_lists_every_room_and_counts_the_lines():
+    readme = (HOUSE / "README.md").read_text()
+    rooms = list((HOUSE / "ganlib").glob("*.py"))
+    assert not [room.name for room in rooms if f"`ganlib/{room.name}`" not in readme]
+    total = sum(len(room.read_text().splitlines()) for room in rooms)
+    assert f"ganlib has {total:,} lines" in readme
