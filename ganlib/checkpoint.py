@@ -43,7 +43,7 @@ def load_generator(weights):
 def save_weights(network, path, **facts):
     """Write the weights of a network to `path`, and `facts`, versions and the file's checksum as json beside it."""
     path, packed = Path(path), _pack(network.state_dict())
-    about = {**facts, "versions": {"torch": torch.__version__}, "sha256": _sha256(packed)}
+    about = {"versions": {"torch": torch.__version__}, "sha256": _sha256(packed), **facts}
     text = json.dumps(about, indent=2) + "\n"  # before anything is written: a fact may be no json
     write_whole(path, packed)
     write_whole(path.with_suffix(".json"), text.encode())

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("offline")
 @pytest.fixture(autouse=True)
 def no_stray_warnings():
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         yield
 
 
