@@ -83,7 +83,8 @@ def fit(state, pixels):
     """Train `state` up to config.epochs on bytes (N, C, H, W); yields one Record per epoch, for the caller to use.
 
     Epoch e draws its random numbers from (seed, e) alone, so what the caller does in between, or stopping and
-    going on later, changes nothing. Raises GanlibError if the config and the images do not fit each other.
+    going on later, changes nothing. Raises GanlibError if the config and the images do not fit each other, and
+    where the loss is no longer finite.
     """
     config = state.config
     if tuple(pixels.shape[1:]) != config.image_shape:
@@ -94,19 +95,29 @@ def fit(state, pixels):
     while len(state.history) < config.epochs:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed * 1_000_003 + len(state.history) + 1)
-            record = train_epoch(state, pixels)
+            try:
+                record = train_epoch(state, pixels)
+            except KeyboardInterrupt:
+                epoch = len(state.history) + 1
+                raise KeyboardInterrupt(f"Stopped within epoch {epoch}; go on from the last checkpoint.") from None
         state.history.append(record)
         yield record
 
 
 def train_epoch(state, pixels):
-    """One pass over bytes (N, C, H, W) in random order -> Record. No step waits for the host: the sums stay put."""
+    """One pass over bytes (N, C, H, W) in random order -> Record. Every 100 steps it checks that the loss is finite."""
     started = time.perf_counter()
-    sums, batches = torch.zeros(5, device=pixels.device), 0
-    for index in torch.randperm(len(pixels), device=pixels.device).split(state.config.batch_size):
+    batches = torch.randperm(len(pixels), device=pixels.device).split(state.config.batch_size)
+    sums, finite_steps = torch.zeros(5, device=pixels.device), torch.zeros((), device=pixels.device)
+    for step, index in enumerate(batches, start=1):
         sums += take_turns(state, normalize(pixels[index]))
-        batches += 1
-    means = (sums / batches).tolist()
+        finite_steps += sums.isfinite().all()  # once a NaN is in the sums, it stays
+        if step % 100 == 0 or step == len(batches):
+            if finite_steps < step:
+                where = f"step {int(finite_steps) + 1} of epoch {len(state.history) + 1}"
+                causes = "the learning rate is too high, or there are NaN in the images or in the weights"
+                raise GanlibError(f"The loss is no longer finite at {where}; most likely {causes}.")
+    means = (sums / len(batches)).tolist()
     before = state.history[-1] if state.history else Record(0, *[0.0] * 5, 0, 0.0)
     seconds = before.seconds + time.perf_counter() - started
     return Record(before.epoch + 1, *means, before.images_seen + len(pixels), seconds)
