@@ -111,12 +111,11 @@ def train_epoch(state, pixels):
     sums, finite_steps = torch.zeros(5, device=pixels.device), torch.zeros((), device=pixels.device)
     for step, index in enumerate(batches, start=1):
         sums += take_turns(state, normalize(pixels[index]))
-        finite_steps += sums.isfinite().all()  # once a NaN is in the sums, it stays
-        if step % 100 == 0 or step == len(batches):
-            if finite_steps < step:
-                where = f"step {int(finite_steps) + 1} of epoch {len(state.history) + 1}"
-                causes = "the learning rate is too high, or there are NaN in the images or in the weights"
-                raise GanlibError(f"The loss is no longer finite at {where}; most likely {causes}.")
+        finite_steps += sums.isfinite().all()  # what is not finite stays in the sums
+        if (step % 100 == 0 or step == len(batches)) and finite_steps < step:
+            where = f"step {int(finite_steps) + 1} of epoch {len(state.history) + 1}"
+            causes = "the learning rate is too high, or there are NaN in the images or in the weights"
+            raise GanlibError(f"The loss is no longer finite at {where}; most likely {causes}.")
     means = (sums / len(batches)).tolist()
     before = state.history[-1] if state.history else Record(0, *[0.0] * 5, 0, 0.0)
     seconds = before.seconds + time.perf_counter() - started
