@@ -5,17 +5,19 @@ import hashlib
 import io
 import json
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ganlib.config import Config, GanlibError, replace, to_json
-from ganlib.files import write_whole
+from ganlib.files import read_whole, write_whole
 from ganlib.models import Generator
 from ganlib.train import Record, new_state
 
 ASSETS = Path(__file__).parent / "assets"
+FORMAT = 1  # of a checkpoint; to be raised when an old ganlib could not go on from a new one
 
 
 def shipped():
@@ -51,7 +53,7 @@ def save_weights(network, path, **facts):
 
 def read_weights(path):
     """Weights file -> its state_dict and the dict beside it. GanlibError unless they belong together."""
-    about, packed = read_about(path), path.read_bytes()
+    about, packed = read_about(path), read_whole(path)
     if about.get("sha256") != _sha256(packed):
         raise GanlibError(f"{path} is not the file that the json beside it describes; save or fetch both again.")
     return _unpack(packed, path), about
@@ -81,7 +83,7 @@ def read_about(path):
     path = Path(path).with_suffix(".json")
     try:
         about = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise GanlibError(f"{path} should describe the weights beside it but cannot be read ({error}).") from None
     if not isinstance(about, dict):
         raise GanlibError(f"{path} should hold a json object; it holds a {type(about).__name__}.")
@@ -89,10 +91,17 @@ def read_about(path):
 
 
 def config_from(fields, source):
-    """A dict of config fields, read from `source` -> Config. GanlibError if it is none."""
+    """A dict of config fields, read from `source` -> Config; a field that an older ganlib did not write has its default.
+
+    Raises GanlibError if it is no dict, or has a field or a value that a Config cannot have.
+    """
     if not isinstance(fields, dict):
         raise GanlibError(f"{source} holds no config; a ganlib json has the key 'config'.")
-    return replace(Config(), **fields)
+    try:
+        return replace(Config(), **fields)
+    except GanlibError as error:
+        reason = str(error).removesuffix(".")
+        raise GanlibError(f"{source} holds a config that this version of ganlib does not know ({reason}).") from None
 
 
 def save_checkpoint(state, path):
@@ -100,27 +109,52 @@ def save_checkpoint(state, path):
     content = {name: part.state_dict() for name, part in _parts(state).items()}
     content["config"] = to_json(state.config)
     content["history"] = json.dumps(state.history)
+    content |= {"format": FORMAT, "versions": json.dumps({"torch": torch.__version__})}
     write_whole(Path(path), _pack(content))
 
 
-def load_checkpoint(path, device="cpu", **changes):
-    """Checkpoint file -> State on `device`, to be trained on with `fit`; of its config only `epochs` may change."""
+def load_checkpoint(path, device="cpu", *, force=False, **changes):
+    """Checkpoint file -> State on `device`, to be trained on with `fit`.
+
+    Of its config only `epochs` may change, or with `force` any field that leaves the networks' shapes as they are.
+    """
     path = Path(path)
-    if not changes.keys() <= {"epochs"}:
+    if not force and not changes.keys() <= {"epochs"}:
         raise GanlibError(f"A run keeps its config; only epochs may change on loading, not {', '.join(changes)}.")
     if not path.is_file():
-        raise GanlibError(f"There is no checkpoint {path}; train first, or give the checkpoint.pt of a run.")
-    content = _unpack(path.read_bytes(), path)
+        raise GanlibError(f"There is no checkpoint {path}; train first, or give the checkpoint of a run.")
+    content = _unpack(read_whole(path), path)
+    if content.get("format", FORMAT) != FORMAT:
+        raise GanlibError(f"{path} has format {content['format']!r}, and this version of ganlib reads {FORMAT}.")
     try:
-        fields, rows = json.loads(content["config"]), json.loads(content["history"])
-        history = [Record(*row) for row in rows]
-    except (KeyError, TypeError, ValueError):
-        raise GanlibError(f"{path} is no checkpoint of this ganlib; give the checkpoint.pt of a run.") from None
+        fields, history = json.loads(content["config"]), _history(json.loads(content["history"]))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise GanlibError(f"{path} is no checkpoint of this ganlib; give the checkpoint of a run.") from None
     state = new_state(replace(config_from(fields, path), **changes), device)
     for name, part in _parts(state).items():
-        fill(part, content.get(name), path)
+        (_fill_adam if isinstance(part, torch.optim.Adam) else fill)(part, content.get(name), path)
     state.history = history
     return state
+
+
+def _history(rows):
+    """Rows of numbers -> list of Records; ValueError or TypeError unless each epoch from the first is there once."""
+    history = [Record(*map(float, row)) for row in rows]
+    history = [record._replace(epoch=int(record.epoch), images_seen=int(record.images_seen)) for record in history]
+    if [record.epoch for record in history] != list(range(1, len(history) + 1)):
+        raise ValueError
+    return history
+
+
+def _fill_adam(optimizer, values, path):
+    """Load the memory of an Adam; its settings are those of the config, not those in the file."""
+    settings = [dict(group) for group in optimizer.param_groups]
+    fill(optimizer, values, path)
+    for group, setting in zip(optimizer.param_groups, settings, strict=True):
+        group.update(setting)
+    for parameter, memory in optimizer.state.items():
+        if any(memory[name].shape != parameter.shape for name in ("exp_avg", "exp_avg_sq")):
+            raise GanlibError(f"{path} holds weights of another architecture than its config says (Adam's memory).")
 
 
 def _parts(state):
@@ -136,8 +170,14 @@ def _pack(content):
 
 
 def _unpack(packed, path):
-    """Bytes of a file that torch.save wrote -> dict. Tensors and plain values only: nothing in it is executed."""
+    """Bytes of a file that torch.save wrote -> dict. Tensors and plain values only: nothing in it is executed.
+
+    A flipped bit or an entry that would unpack to more bytes than the file has is refused; torch.load sees neither.
+    """
     try:
+        with zipfile.ZipFile(io.BytesIO(packed)) as file:
+            if sum(entry.file_size for entry in file.infolist()) > len(packed) or file.testzip():
+                raise zipfile.BadZipFile
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the sentence below says it all
             content = torch.load(io.BytesIO(packed), weights_only=True, map_location="cpu")

@@ -54,8 +54,8 @@ def _holds_all(raw, ending=""):
 
 
 def _unpack(name, raw):
-    """Gzipped files in `raw` (which may be read-only) -> a root in the cache, named after what they hold."""
-    print_of_files = hashlib.md5(b"".join(_tail(raw / f"{file}.gz") for file in FILES)).hexdigest()
+    """Gzipped files in `raw` (which may be read-only) -> a root in the cache, named after their checksums."""
+    print_of_files = hashlib.md5(b"".join(read_whole(raw / f"{file}.gz")[-8:] for file in FILES)).hexdigest()
     target = cache_folder() / f"unpacked-{print_of_files[:12]}"
     if _holds_all(target / FOLDERS[name] / "raw"):
         return fetch(name, root=target)
@@ -68,14 +68,6 @@ def _unpack(name, raw):
                 raise GanlibError(f"{raw / file}.gz is broken ({error}); delete it and fetch it again.") from None
         _check_files(name, new_raw, source=raw)
     return target
-
-
-def _tail(path):
-    """The last 8 bytes of a gzip file: checksum and length of what it holds."""
-    try:
-        return path.read_bytes()[-8:]
-    except OSError as error:
-        raise GanlibError(f"{path} cannot be read ({error.strerror}); make it readable.") from None
 
 
 def _download(name, root):
@@ -147,4 +139,13 @@ def write_whole(path, content):
     except OSError as error:
         with suppress(OSError):
             beside.unlink()
-        raise GanlibError(f"Cannot write {path} ({error.strerror}); choose a folder that you may write to.") from None
+        advice = "make room, or choose a folder that you may write to"
+        raise GanlibError(f"Cannot write {path} ({error.strerror}); {advice}.") from None
+
+
+def read_whole(path):
+    """The bytes of a file."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise GanlibError(f"{path} cannot be read ({error.strerror}); make it readable.") from None

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 
 from ganlib.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from ganlib.config import GanlibError
@@ -11,34 +12,69 @@ from ganlib.show import save_tile
 from ganlib.train import Record, new_state
 
 GRID = 64  # images in each samples/epoch-0001.png
+KEPT = 3  # the last checkpoints of a run: the newest may break, and then the one before serves
 
 
 def new_run(config, out, device):
     """Config -> a State at epoch 0; an old run in the folder `out` is never written over."""
-    if any((out / name).exists() for name in ("checkpoint.pt", "generator.pt", "history.csv")):
+    if _checkpoints(out) or any((out / name).exists() for name in ("generator.pt", "history.csv")):
         raise GanlibError(f"{out} holds a run already; go on with --resume, or choose another --out.")
     return new_state(config, device)
 
 
-def resume_run(config, changes, out, device):
-    """The State saved in `out`, with its own config; what `changes` names must agree with it, but for the epochs."""
-    epochs = {name: changes[name] for name in ("epochs",) if name in changes}
-    state = load_checkpoint(out / "checkpoint.pt", device, **epochs)
-    said = ["recipe", *changes]
-    changed = [name for name in said if getattr(config, name) != getattr(state.config, name)]
+def resume_run(config, changes, out, device, *, force=False):
+    """The State saved in `out`, with its own config; what `changes` names must agree with it, but for the epochs.
+
+    With `force` the run goes on with the changes. What a kill left out of date beside the checkpoint is written anew.
+    """
+    state = _load_newest(out, device, **{name: changes[name] for name in ("epochs",) if name in changes})
+    wanted = vars(config) if config.recipe != state.config.recipe else changes
+    changed = {name: value for name, value in wanted.items() if value != getattr(state.config, name)}
+    if changed and not force:
+        what = ", ".join(f"{name} {getattr(state.config, name)} (not {value})" for name, value in changed.items())
+        raise GanlibError(f"{out} was trained with {what}; leave that out, choose another --out, or add --force.")
     if changed:
-        raise GanlibError(f"{out} was trained with another {', '.join(changed)}; use the same, or another --out.")
+        state = _load_newest(out, device, force=True, **{"epochs": state.config.epochs} | changed)
+    save_results(state, out)
     return state
 
 
+def _load_newest(out, device, **changes):
+    """The State in the newest checkpoint of the folder `out` that can be read, with a warning if it is not the last."""
+    first, *older = _checkpoints(out) or [out / "checkpoints"]
+    try:
+        return load_checkpoint(first, device, **changes)
+    except GanlibError as error:
+        for path in older:
+            try:
+                state = load_checkpoint(path, device, **changes)
+            except GanlibError:
+                continue
+            warnings.warn(f"{str(error).removesuffix('.')}; going on from {path}.", stacklevel=3)
+            return state
+        raise
+
+
+def _checkpoints(out):
+    """The checkpoint files of the run in the folder `out`, newest first."""
+    return sorted((out / "checkpoints").glob("epoch-*.pt"), key=lambda path: (len(path.name), path.name), reverse=True)
+
+
 def save_run(state, out):
-    """Networks, history and a picture of fixed noise -> files in the folder `out`."""
+    """Write all files of a run into the folder `out`: first what resuming needs, of which the last KEPT stay."""
+    save_checkpoint(state, out / "checkpoints" / f"epoch-{len(state.history):04d}.pt")
+    for path in _checkpoints(out)[KEPT:]:
+        path.unlink(missing_ok=True)
+    save_results(state, out)
+
+
+def save_results(state, out):
+    """Write the generator, the history and a picture of fixed noise into the folder `out`."""
     epoch, config = len(state.history), state.config
     z = draw_noise(GRID, config.latent_dim, seed=config.seed)
     save_tile(sample(state.best_g, z), out / "samples" / f"epoch-{epoch:04d}.png")
     save_generator(state.best_g, config, out / "generator.pt", epoch=epoch)
     write_whole(out / "history.csv", history_csv(state.history))
-    save_checkpoint(state, out / "checkpoint.pt")
 
 
 def history_csv(history):
