@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], as_version=4)
 notebook.cells.append(nbformat.v4.new_code_cell("import ganlib, torch; print(ganlib.__file__, torch.__file__)"))
 NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-print(notebook.cells[-1].outputs[0].text)
+print("".join(output.text for output in notebook.cells[-1].outputs))
 """
 
 
