@@ -359,7 +359,7 @@
         <canvas class="gp-field" role="img" aria-label="Samples and D's opinion"></canvas>
         <p class="gp-key"><span class="gp-real">● real</span> <span class="gp-fake">× fake, from G</span> <span>→ where D's gradient would move a fake</span> <span class="gp-line-key">┄ D's probability of real</span></p>
         <canvas class="gp-losses" role="img" aria-label="Losses"></canvas>
-        <p class="gp-key"><span class="gp-real">━ Loss_D</span> <span class="gp-fake">╍ Loss_G</span> <span>thin line: log 4 ≈ 1.39 · last 600 steps</span></p>
+        <p class="gp-key"><span class="gp-real">━ Loss_D</span> <span class="gp-fake">╍ Loss_G</span> <span>from 0 to 4; thin line: log 4 ≈ 1.39; last 600 steps</span></p>
       </div>
       <div class="gp-controls">
         <div class="gp-bar" role="group" aria-label="Training">
@@ -373,11 +373,11 @@
         <fieldset><legend>Who learns while it runs</legend>
           ${[["both", "both in turn"], ["D", "only D"], ["G", "only G"]].map(([value, words]) => `<label><input type="radio" name="${id}-who" value="${value}"${value === "both" ? " checked" : ""}> ${words}</label>`).join("")}
         </fieldset>
-        <label>Speed <output data-for="speed"></output><input type="range" data-set="speed" min="0" max="${SPEEDS.length - 1}" step="1" value="3"></label>
-        <label>Learning rate of D <output data-for="rateD"></output><input type="range" data-set="rateD" min="-4" max="-1.5" step="0.1"></label>
-        <label>Learning rate of G <output data-for="rateG"></output><input type="range" data-set="rateG" min="-4" max="-1.5" step="0.1"></label>
+        <label>Speed <span class="gp-value" data-for="speed"></span><input type="range" data-set="speed" min="0" max="${SPEEDS.length - 1}" step="1" value="3"></label>
+        <label>Learning rate of D <span class="gp-value" data-for="rateD"></span><input type="range" data-set="rateD" min="-4" max="-1.5" step="0.1"></label>
+        <label>Learning rate of G <span class="gp-value" data-for="rateG"></span><input type="range" data-set="rateG" min="-4" max="-1.5" step="0.1"></label>
         <label>Shape of the real data <select data-set="shape"><option value="ring">a ring</option><option value="grid">a grid of 25</option><option value="moons">two moons</option><option value="hills">two hills, one dimension</option></select></label>
-        <label>Modes of the ring <output data-for="modes"></output><input type="range" data-set="modes" min="1" max="12" step="1"></label>
+        <label>Modes of the ring <span class="gp-value" data-for="modes"></span><input type="range" data-set="modes" min="1" max="12" step="1"></label>
         <label>Seed <input type="number" data-set="seed" min="0" max="999999" step="1"></label>
         <label class="gp-check"><input type="checkbox" data-set="arrows" checked> show arrows</label>
       </div>
@@ -444,6 +444,7 @@
       for (const name of ["rateD", "rateG"]) find(`[data-for=${name}]`).textContent = (10 ** settings[name]).toPrecision(2);
       find("[data-for=speed]").textContent = SPEEDS[settings.speed].words;
       find("[data-for=modes]").textContent = settings.modes;
+      for (const name of ["rateD", "rateG", "speed"]) input(name).setAttribute("aria-valuetext", find(`[data-for=${name}]`).textContent);
       input("modes").disabled = settings.shape !== "ring";
       if (!speak) return;
       find(".gp-status").textContent = words();

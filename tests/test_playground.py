@@ -1,0 +1,236 @@
+"""The playground in a real browser: its numbers against PyTorch, its presets, its controls, its width. No network."""
+
+import itertools
+import math
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import leaky_relu, linear
+
+from ganlib.losses import discriminator_loss, generator_loss
+
+HOUSE = Path(__file__).parents[1]
+STATIC = HOUSE / "book" / "_static"
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>Playground</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="{static}/book.css"><link rel="stylesheet" href="{static}/playground.css">
+<script defer src="{static}/playground.js"></script></head>
+<body style="margin: 8px"><main><h1>Playground</h1><div class="gan-playground"></div></main></body></html>"""
+MOST_STEPS = 1000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, tmp_path):
+    """A page with nothing on it but the playground; it must stay silent and fetch nothing from outside."""
+    file = tmp_path / "playground.html"
+    file.write_text(PAGE.format(static=STATIC.as_uri()))
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(120_000)
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: None if request.url.startswith("file:") else wrong.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_function("window.ganPlayground")
+    yield page
+    page.close()
+    assert not wrong
+
+
+def run(page, preset, steps):
+    return page.evaluate("([name, steps]) => (ganPlayground.preset(name), ganPlayground.run(steps))", [preset, steps])
+
+
+def picture(page):
+    return page.evaluate("document.querySelector('.gp-field').toDataURL()")
+
+
+def steps(page):
+    return page.evaluate("ganPlayground.state().steps")
+
+
+def parameters(flat, sizes):
+    """The playground's flat array -> [(W, b)] that share one leaf tensor."""
+    leaf, pairs, start = torch.tensor(flat, dtype=torch.float64, requires_grad=True), [], 0
+    for inputs, outputs in itertools.pairwise(sizes):
+        bias = start + inputs * outputs
+        pairs.append((leaf[start:bias].view(outputs, inputs), leaf[bias : bias + outputs]))
+        start = bias + outputs
+    assert start == len(flat)
+    return leaf, pairs
+
+
+def forward(pairs, x):
+    for layer, (weight, bias) in enumerate(pairs):
+        x = linear(x, weight, bias)
+        x = leaky_relu(x, 0.2) if layer < len(pairs) - 1 else x
+    return x
+
+
+@pytest.mark.parametrize("preset", ["healthy", "one dimension"])
+def test_both_turns_agree_with_pytorch(page, preset):
+    run(page, preset, 3)
+    found = page.evaluate(
+        """() => {
+          const game = ganPlayground.game, list = (network) => ({sizes: network.sizes, weights: [...network.weights]});
+          const before = {D: list(game.D), G: list(game.G)}, rate = 0;
+          const dLoss = game.turnD(rate), images = [...game.D.values[0]], dGradient = [...game.D.gradient];
+          const gLoss = game.turnG(rate), z = [...game.G.values[0]], gGradient = [...game.G.gradient];
+          const fakes = [...game.G.values.at(-1)];
+          const {gradient} = game.doubt(Float64Array.from(fakes), fakes.length / game.shape.size);
+          return {before, dLoss, images, dGradient, gLoss, z, gGradient, fakes, arrows: [...gradient]};
+        }"""
+    )
+    d_leaf, D = parameters(found["before"]["D"]["weights"], found["before"]["D"]["sizes"])
+    g_leaf, G = parameters(found["before"]["G"]["weights"], found["before"]["G"]["sizes"])
+    images = torch.tensor(found["images"], dtype=torch.float64).view(-1, found["before"]["D"]["sizes"][0])
+    real_logits, fake_logits = forward(D, images).flatten().chunk(2)
+    d_loss = discriminator_loss(real_logits, fake_logits)
+    (d_gradient,) = torch.autograd.grad(d_loss, d_leaf)
+    assert d_loss.item() == pytest.approx(found["dLoss"], abs=1e-6)
+    assert (d_gradient - torch.tensor(found["dGradient"], dtype=torch.float64)).abs().max() < 1e-6
+
+    z = torch.tensor(found["z"], dtype=torch.float64).view(-1, found["before"]["G"]["sizes"][0])
+    fake = forward(G, z)
+    g_loss = generator_loss(forward(D, fake).flatten())
+    g_gradient, arrows = torch.autograd.grad(g_loss, [g_leaf, fake])
+    assert (fake.flatten() - torch.tensor(found["fakes"], dtype=torch.float64)).abs().max() < 1e-6
+    assert g_loss.item() == pytest.approx(found["gLoss"], abs=1e-6)
+    assert (g_gradient - torch.tensor(found["gGradient"], dtype=torch.float64)).abs().max() < 1e-6
+    assert (arrows.flatten() - torch.tensor(found["arrows"], dtype=torch.float64)).abs().max() < 1e-6
+    assert g_gradient.abs().max() > 1e-4 and d_gradient.abs().max() > 1e-4
+
+
+def test_adam_agrees_with_pytorch(page):
+    found = page.evaluate(
+        """() => {
+          const game = ganPlayground.game, D = game.D, start = [...D.weights], gradients = [];
+          for (let k = 0; k < 3; k++) { game.turnD(0.01); gradients.push([...D.gradient]); }
+          return {start, gradients, end: [...D.weights]};
+        }"""
+    )
+    weights = torch.tensor(found["start"], dtype=torch.float64)
+    adam = torch.optim.Adam([weights], lr=0.01, betas=(0.5, 0.999), eps=1e-8)
+    for gradient in found["gradients"]:
+        weights.grad = torch.tensor(gradient, dtype=torch.float64)
+        adam.step()
+    assert (weights - torch.tensor(found["end"], dtype=torch.float64)).abs().max() < 1e-6
+
+
+def test_the_healthy_preset_reaches_all_modes_and_the_collapsing_one_does_not(page):
+    history = {}
+    for preset in ("healthy", "collapse"):
+        page.evaluate("name => ganPlayground.preset(name)", preset)
+        history[preset] = [page.evaluate("ganPlayground.run(50)") for _ in range(MOST_STEPS // 50)]
+    best = max(history["healthy"], key=lambda state: state["reached"])
+    assert (best["reached"], best["of"]) == (8, 8) and best["steps"] <= MOST_STEPS
+    assert all(count >= best["needed"] == 16 for count in best["counts"])
+    assert min(state["reached"] for state in history["healthy"][-4:]) >= 6, "and it stays"
+    assert max(state["reached"] for state in history["collapse"]) <= 4, "half of the ring at any time"
+
+
+def test_a_seed_fixes_the_run(page):
+    first, second = run(page, "healthy", 20), run(page, "healthy", 20)
+    assert first == second
+    page.get_by_label("Seed").fill("7")
+    assert page.evaluate("ganPlayground.run(20)")["lossD"] != first["lossD"]
+
+
+def test_each_turn_moves_only_its_player(page):
+    weights = "[...ganPlayground.game.D.weights].join() + '|' + [...ganPlayground.game.G.weights].join()"
+    before = page.evaluate(weights).split("|")
+    page.get_by_role("button", name="D's turn").click()
+    after_d = page.evaluate(weights).split("|")
+    assert after_d[0] != before[0] and after_d[1] == before[1]
+    page.get_by_role("button", name="G's turn").click()
+    after_g = page.evaluate(weights).split("|")
+    assert after_g[0] == after_d[0] and after_g[1] != after_d[1]
+    page.get_by_label("only D").check()
+    page.get_by_role("button", name="One step").click()
+    after_step = page.evaluate(weights).split("|")
+    assert after_step[0] != after_g[0] and after_step[1] == after_g[1]
+
+
+def test_the_keyboard_alone_starts_pauses_steps_and_turns(page):
+    start = page.get_by_role("button", name="Start", exact=True)
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if start.evaluate("button => button === document.activeElement"):
+            break
+    first = picture(page)
+    page.keyboard.press("Space")
+    page.wait_for_function("ganPlayground.state().steps > 1")
+    page.keyboard.press("Space")
+    stopped = steps(page)
+    assert not page.evaluate("ganPlayground.state().running")
+    assert f"Paused at step {stopped}" in page.get_by_role("status").inner_text()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert steps(page) == stopped + 1 and picture(page) != first
+    rate = page.get_by_label("Learning rate of D")
+    rate.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("ganPlayground.state().rateD") == pytest.approx(-2.2)
+
+
+@pytest.mark.parametrize(("shape", "modes"), [("hills", 2), ("grid", 25), ("moons", 2), ("ring", 8)])
+def test_every_shape_is_drawn_and_trains(page, shape, modes):
+    page.get_by_label("Shape of the real data").select_option(shape)
+    before = picture(page)
+    state = page.evaluate("ganPlayground.run(5)")
+    assert state["of"] == modes and state["steps"] == 5
+    assert math.isfinite(state["lossD"]) and math.isfinite(state["lossG"])
+    assert picture(page) != before
+
+
+def test_the_number_of_modes_can_be_set(page):
+    page.get_by_label("Modes of the ring").fill("5")
+    assert page.evaluate("ganPlayground.state().of") == 5
+
+
+def test_every_control_has_a_name(page):
+    controls = page.locator(".gan-playground :is(button, input, select)")
+    assert controls.count() > 15
+    for control in controls.all():
+        assert control.evaluate("c => c.innerText || [...c.labels].map((label) => label.innerText).join()").strip()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_fits_and_follows_the_theme(page, width, theme):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_timeout(200)
+    before = picture(page)
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert (picture(page) != before) == (theme == "dark")
+
+
+def test_it_needs_no_browser_to_be_read():
+    script = (STATIC / "playground.js").read_text()
+    assert len(script.splitlines()) <= 600
+    assert "http" not in script and "import " not in script and "fetch(" not in script
+    try:
+        checked = subprocess.run(["node", "--check", STATIC / "playground.js"], capture_output=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("node is not installed")
+    assert checked.returncode == 0, checked.stderr
