@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from ganlib.models import draw_noise, sample
 from ganlib.pixels import denormalize, normalize
 from ganlib.runs import new_run, resume_run, save_run
 from ganlib.train import fit
+
+MOST_BYTES = 2**30  # of images in one .npz file
 
 
 def main(arguments=None):
@@ -52,6 +55,7 @@ def _parser():
     train.add_argument("--out", metavar="DIR", type=Path, help="where to write (default: runs/RECIPE)")
     train.add_argument("--device", help="cuda, mps or cpu (default: the first of them that is here)")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    train.add_argument("--force", action="store_true", help="with --resume: go on although the config has changed")
     draw = commands.add_parser("sample", help="draw images from a generator into an .npz file")
     draw.set_defaults(command=_sample)
     draw.add_argument("weights", help=f"a generator.pt, or a shipped network: {', '.join(shipped()) or 'none'}")
@@ -73,7 +77,10 @@ def _train(options):
     config = recipe(options.recipe, **changes)
     out = options.out or Path("runs") / config.recipe
     device = pick_device(options.device)
-    state = resume_run(config, changes, out, device) if options.resume else new_run(config, out, device)
+    if options.resume:
+        state = resume_run(config, changes, out, device, force=options.force)
+    else:
+        state = new_run(config, out, device)
     config = state.config
     images = load(config.dataset, root=options.data, fallback=False)
     if config.batch_size > len(images.pixels):
@@ -122,18 +129,21 @@ def _score(options):
 
 
 def _read_images(path):
-    """.npz file -> its array `images`, bytes (N, C, H, W)."""
+    """.npz file -> its array `images`, bytes (N, C, H, W), of at most MOST_BYTES."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            pixels = file["images"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        raise GanlibError(f"{path} holds no array `images`; give an .npz file as `sample` writes it.") from None
+        with zipfile.ZipFile(path) as packed:
+            if sum(entry.file_size for entry in packed.infolist()) > MOST_BYTES or packed.testzip():
+                raise ValueError
+            pixels = np.lib.format.read_array(packed.open("images.npy"), allow_pickle=False)
+    except Exception:  # a dozen kinds: it depends on where the file is broken
+        raise GanlibError(f"{path} holds no `images` of at most {MOST_BYTES:,} bytes; `sample` writes them.") from None
     if pixels.dtype != np.uint8 or pixels.ndim != 4:
         raise GanlibError(f"{path} holds {pixels.dtype} {pixels.shape}; it must hold uint8 (N, C, H, W).")
     return pixels
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *_: f"ganlib: {message}\n"
     # One thread per core pays for the small matrices here only up to a few cores.
     torch.set_num_threads(min(8, torch.get_num_threads()))
     main()

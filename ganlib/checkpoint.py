@@ -13,7 +13,7 @@ import torch
 
 from ganlib.config import Config, GanlibError, replace, to_json
 from ganlib.files import read_whole, write_whole
-from ganlib.models import Generator
+from ganlib.models import Generator, build, parameter_count
 from ganlib.train import Record, new_state
 
 ASSETS = Path(__file__).parent / "assets"
@@ -38,6 +38,7 @@ def load_generator(weights):
         raise GanlibError(f"There is no weights file {path}; the shipped networks are: {known}.")
     values, about = read_weights(path)
     config = config_from(about.get("config"), path.with_suffix(".json"))
+    _refuse_a_giant(config, path)
     G = Generator(config.latent_dim, config.hidden_dim, config.image_shape)
     return fill(G, values, path).eval(), config
 
@@ -62,9 +63,12 @@ def read_weights(path):
 def fill(part, values, path):
     """Load the state_dict `values` into a network or optimiser -> the same; a misfit raises GanlibError."""
     try:
+        for name, value in part.state_dict().items():
+            if torch.is_tensor(value) and values.get(name, value).dtype != value.dtype:
+                raise TypeError(f"{name} is {values[name].dtype}, not {value.dtype}")
         part.load_state_dict(values)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[-1].strip().rstrip(".")
+    except Exception as error:  # a dozen kinds again: it depends on what stands in place of a tensor
+        reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
         raise GanlibError(f"{path} holds weights of another architecture than its config says ({reason}).") from None
     return part
 
@@ -91,10 +95,7 @@ def read_about(path):
 
 
 def config_from(fields, source):
-    """A dict of config fields, read from `source` -> Config; a field that an older ganlib did not write has its default.
-
-    Raises GanlibError if it is no dict, or has a field or a value that a Config cannot have.
-    """
+    """A dict of config fields, read from `source` -> Config; fields that an older ganlib did not write get defaults."""
     if not isinstance(fields, dict):
         raise GanlibError(f"{source} holds no config; a ganlib json has the key 'config'.")
     try:
@@ -104,13 +105,21 @@ def config_from(fields, source):
         raise GanlibError(f"{source} holds a config that this version of ganlib does not know ({reason}).") from None
 
 
+def _refuse_a_giant(config, path):
+    """Before memory is taken for the networks of a config: the weights of its G must fit into the file `path`."""
+    with torch.device("meta"):
+        G, _ = build(config)
+    if 4 * parameter_count(G) > path.stat().st_size:
+        raise GanlibError(f"{path} holds weights of another architecture than its config says (it is too small).")
+
+
 def save_checkpoint(state, path):
     """Write everything that `fit` needs to go on from here: networks, optimisers, average, config and history."""
     content = {name: part.state_dict() for name, part in _parts(state).items()}
     content["config"] = to_json(state.config)
     content["history"] = json.dumps(state.history)
     content |= {"format": FORMAT, "versions": json.dumps({"torch": torch.__version__})}
-    write_whole(Path(path), _pack(content))
+    write_whole(Path(path), _pack(content | {"sha256": _digest(content)}))
 
 
 def load_checkpoint(path, device="cpu", *, force=False, **changes):
@@ -124,37 +133,43 @@ def load_checkpoint(path, device="cpu", *, force=False, **changes):
     if not path.is_file():
         raise GanlibError(f"There is no checkpoint {path}; train first, or give the checkpoint of a run.")
     content = _unpack(read_whole(path), path)
-    if content.get("format", FORMAT) != FORMAT:
-        raise GanlibError(f"{path} has format {content['format']!r}, and this version of ganlib reads {FORMAT}.")
+    if str(content.get("format", FORMAT)) != str(FORMAT):
+        raise GanlibError(f"{path} comes from another version of ganlib; this one reads format {FORMAT} alone.")
     try:
         fields, history = json.loads(content["config"]), _history(json.loads(content["history"]))
     except (KeyError, TypeError, ValueError, RecursionError):
         raise GanlibError(f"{path} is no checkpoint of this ganlib; give the checkpoint of a run.") from None
-    state = new_state(replace(config_from(fields, path), **changes), device)
+    config = replace(config_from(fields, path), **changes)
+    _refuse_a_giant(config, path)
+    state = new_state(config, device)
     for name, part in _parts(state).items():
-        (_fill_adam if isinstance(part, torch.optim.Adam) else fill)(part, content.get(name), path)
-    state.history = history
-    return state
+        (_fill_adam if name.startswith("optimizer") else fill)(part, content.get(name), path)
+    if not _is_whole(content):
+        raise GanlibError(f"{path} is broken, its checksum is not that of its contents; use an older checkpoint.")
+    return dataclasses.replace(state, history=history)
 
 
 def _history(rows):
     """Rows of numbers -> list of Records; ValueError or TypeError unless each epoch from the first is there once."""
-    history = [Record(*map(float, row)) for row in rows]
-    history = [record._replace(epoch=int(record.epoch), images_seen=int(record.images_seen)) for record in history]
-    if [record.epoch for record in history] != list(range(1, len(history) + 1)):
+    history = [Record(*row) for row in rows]
+    numbers = all(isinstance(value, int | float) for record in history for value in record)
+    if not numbers or [record.epoch for record in history] != list(range(1, len(history) + 1)):
         raise ValueError
     return history
 
 
 def _fill_adam(optimizer, values, path):
     """Load the memory of an Adam; its settings are those of the config, not those in the file."""
-    settings = [dict(group) for group in optimizer.param_groups]
+    settings, parameters = dict(optimizer.param_groups[0]), optimizer.param_groups[0]["params"]
     fill(optimizer, values, path)
-    for group, setting in zip(optimizer.param_groups, settings, strict=True):
-        group.update(setting)
-    for parameter, memory in optimizer.state.items():
-        if any(memory[name].shape != parameter.shape for name in ("exp_avg", "exp_avg_sq")):
-            raise GanlibError(f"{path} holds weights of another architecture than its config says (Adam's memory).")
+    optimizer.param_groups[0].update(settings)
+    shapes = [{"step": torch.Size(), "exp_avg": one.shape, "exp_avg_sq": one.shape} for one in parameters]
+    try:
+        found = [{name: value.shape for name, value in optimizer.state[one].items()} for one in optimizer.state]
+    except AttributeError:
+        found = None
+    if found is None or (found and found != shapes):
+        raise GanlibError(f"{path} holds weights of another architecture than its config says (Adam's memory).")
 
 
 def _parts(state):
@@ -172,11 +187,11 @@ def _pack(content):
 def _unpack(packed, path):
     """Bytes of a file that torch.save wrote -> dict. Tensors and plain values only: nothing in it is executed.
 
-    A flipped bit or an entry that would unpack to more bytes than the file has is refused; torch.load sees neither.
+    A file that would unpack to more bytes than it has is refused before torch.load takes the memory.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as file:
-            if sum(entry.file_size for entry in file.infolist()) > len(packed) or file.testzip():
+            if sum(entry.file_size for entry in file.infolist()) > len(packed):
                 raise zipfile.BadZipFile
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the sentence below says it all
@@ -190,3 +205,22 @@ def _unpack(packed, path):
 
 def _sha256(packed):
     return hashlib.sha256(packed).hexdigest()
+
+
+def _is_whole(content):
+    """Does a checkpoint hold what was put into it?"""
+    try:
+        return content.pop("sha256") == _digest(content)
+    except Exception:  # as in fill
+        return False
+
+
+def _digest(value):
+    """The sha256 of a tensor, a number or a text, or of a dict of them however deep."""
+    if torch.is_tensor(value):
+        if value.numel() * value.itemsize > value.untyped_storage().nbytes():
+            raise ValueError("a tensor that would take more memory than the file")
+        return _sha256(value.cpu().reshape(-1).view(torch.uint8).numpy())
+    if isinstance(value, dict):
+        value = [(key, _digest(value[key])) for key in value]
+    return _sha256(repr(value).encode())

@@ -83,7 +83,7 @@ def recipe(name, **changes):
     return replace(RECIPES[name], **changes)
 
 
-def replace(config, **changes):
+def replace(config, /, **changes):
     """`config` with some fields changed; a field that does not exist raises GanlibError."""
     known = [entry.name for entry in dataclasses.fields(Config)]
     for name in changes:

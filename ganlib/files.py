@@ -139,8 +139,7 @@ def write_whole(path, content):
     except OSError as error:
         with suppress(OSError):
             beside.unlink()
-        advice = "make room, or choose a folder that you may write to"
-        raise GanlibError(f"Cannot write {path} ({error.strerror}); {advice}.") from None
+        raise GanlibError(f"Cannot write {path} ({error.strerror}); make room or choose another folder.") from None
 
 
 def read_whole(path):

@@ -21,7 +21,7 @@ from ganlib.models import draw_noise, sample
 from ganlib.pixels import denormalize
 from ganlib.train import Record, fit, new_state
 
-WHOLE = {"generator.pt", "generator.json", "history.csv", "checkpoint.pt", "samples"}
+WHOLE = {"generator.pt", "generator.json", "history.csv", "checkpoints", "samples"}
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_train_writes_what_it_promises(few, capsys):
         assert (np.asarray(picture) == tile(sample(G, z))).all()
     pictures = [Path(f"run/samples/epoch-000{n}.png").read_bytes() for n in range(3)]
     assert len(set(pictures)) == 3
-    assert load_checkpoint("run/checkpoint.pt").config == config
+    assert load_checkpoint("run/checkpoints/epoch-0002.pt").config == config
 
 
 def test_without_out_it_goes_to_runs(few):
@@ -129,7 +129,7 @@ def test_stopped_by_hand_it_goes_on_with_its_own_numbers(few, monkeypatch, capsy
     assert len(_rows("run")) == 1 and load_generator("run/generator.pt")
     main(["train", "mnist", "--out", "run", "--resume"])
     assert [row["epoch"] for row in _rows("run")] == ["1", "2", "3"]
-    config = load_checkpoint("run/checkpoint.pt").config
+    config = load_checkpoint("run/checkpoints/epoch-0003.pt").config
     assert (config.dataset, config.epochs, config.seed, config.batch_size) == ("digits", 3, 5, 70)
 
 
@@ -145,17 +145,17 @@ def test_a_run_is_never_written_over(few, refused):
     before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
     again = "train", "mnist", "--dataset", "digits", "--out", "run"
     refused(*again, names=["run", "--resume", "--out"])
-    refused(*again, "--resume", "--seed", 9, names=["run", "another seed"])
-    refused(*again, "--resume", "--batch-size", 9, names=["run", "another batch_size"])
-    refused("train", "textbook", "--out", "run", "--resume", names=["run", "another recipe"])
-    refused("train", "mnist", "--dataset", "mnist", "--out", "run", "--resume", names=["another dataset"])
+    refused(*again, "--resume", "--seed", 9, names=["run", "seed 0 (not 9)", "--force"])
+    refused(*again, "--resume", "--batch-size", 9, names=["run", "batch_size 100 (not 9)"])
+    refused("train", "textbook", "--out", "run", "--resume", names=["run", "recipe mnist (not textbook)"])
+    refused("train", "mnist", "--dataset", "mnist", "--out", "run", "--resume", names=["dataset digits (not mnist)"])
     assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
-    for left in ("generator.pt", "history.csv", "checkpoint.pt"):
-        folder = Path(f"only-{left}")
-        folder.mkdir()
+    for left in ("generator.pt", "history.csv", "checkpoints/epoch-0001.pt"):
+        folder = Path(f"only-{Path(left).name}")
+        (folder / left).parent.mkdir(parents=True)
         (folder / left).write_bytes(before[Path("run", left)])
         refused(*again[:-1], folder, names=[folder])
-        assert [path.name for path in folder.iterdir()] == [left]
+        assert [path for path in folder.rglob("*") if path.is_file()] == [folder / left]
 
 
 def test_train_does_not_fall_back_without_being_told(refused, offline):
@@ -206,10 +206,10 @@ def test_an_out_folder_that_cannot_be_written(few, refused, out):
 
 def test_a_broken_checkpoint_is_not_resumed_and_not_lost(few, refused):
     _train("run", "--epochs", 1)
-    path = Path("run/checkpoint.pt")
-    path.write_bytes(path.read_bytes()[:1000])
-    refused("train", "mnist", "--dataset", "digits", "--out", "run", "--resume", names=[path])
-    assert path.stat().st_size == 1000
+    for path in Path("run/checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:1000])
+    refused("train", "mnist", "--dataset", "digits", "--out", "run", "--resume", names=["epoch-0001.pt"])
+    assert {path.stat().st_size for path in Path("run/checkpoints").iterdir()} == {1000}
 
 
 # --- sample -----------------------------------------------------------------------------------------------------------

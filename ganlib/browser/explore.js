@@ -1,0 +1,164 @@
+// A generator that runs in the page: z = truncation * ((1 - t) * A + t * B) + a * u + b * v, and its image at once.
+
+const REACH = 4; // the pad goes from -REACH to REACH along both directions
+const TILES = 7; // the map behind the pad has TILES x TILES images
+const IDLE = 60; // milliseconds of rest before the map is drawn again
+
+export default { render };
+
+async function render({ model, el }) {
+  const { sizes, shape, directions } = model.get("about");
+  const network = readNetwork(await unpack(model.get("packed")), sizes);
+  const [, height, width] = shape;
+  const normal = normalNumbers(1);
+  const draw = () => Float32Array.from({ length: sizes[0] }, normal);
+  const ends = [draw(), draw()];
+  const here = { t: 0, truncation: 1, a: 0, b: 0 };
+  let waiting = null;
+
+  const canvas = makeCanvas(width, height, "ganlib-image", "image");
+  const map = makeCanvas(TILES * width, TILES * height, "ganlib-map", "presentation");
+  const dot = make("div", { class: "ganlib-cursor" });
+  const pad = make("div", { class: "ganlib-pad", "aria-hidden": "true" }, map, dot);
+  const thumbs = ["A", "B"].map((name) => makeCanvas(width, height, "ganlib-thumb", `sample ${name}`));
+  const facts = make("p", { class: "ganlib-facts" });
+
+  const moved = (key) => (value) => ((here[key] = value), show(key === "a" || key === "b"));
+  const sliders = {
+    t: makeSlider("from A to B (t)", { min: 0, max: 1, step: 0.01, value: 0 }, moved("t")),
+    truncation: makeSlider("truncation", { min: 0, max: 1.5, step: 0.01, value: 1 }, moved("truncation")),
+    a: makeSlider("direction u", { min: -REACH, max: REACH, step: 0.1, value: 0 }, moved("a")),
+    b: makeSlider("direction v", { min: -REACH, max: REACH, step: 0.1, value: 0 }, moved("b")),
+  };
+
+  const noise = (a, b) => {
+    const { t, truncation } = here, [u, v] = directions;
+    return ends[0].map((start, i) => truncation * ((1 - t) * start + t * ends[1][i]) + a * u[i] + b * v[i]);
+  };
+
+  function show(onlyPad = false) {
+    const z = noise(here.a, here.b);
+    paint(canvas.getContext("2d"), forward(network, z), 0, shape);
+    root.z = z;
+    for (const key in sliders) {
+      sliders[key].input.value = here[key];
+      sliders[key].say(here[key].toFixed(key === "a" || key === "b" ? 1 : 2));
+    }
+    dot.style.left = `${50 + (50 * here.a) / REACH}%`;
+    dot.style.top = `${50 - (50 * here.b) / REACH}%`;
+    facts.textContent = `length of z: ${Math.hypot(...z).toFixed(1)}`;
+    if (root.milliseconds) facts.textContent += ` · one image: ${root.milliseconds.toFixed(1)} ms`;
+    if (onlyPad) return;
+    clearTimeout(waiting);
+    waiting = setTimeout(drawMap, IDLE);
+  }
+
+  function drawMap() {
+    const context = map.getContext("2d"), place = (tile) => ((tile + 0.5) / TILES - 0.5) * 2 * REACH;
+    const started = performance.now();
+    for (let row = 0; row < TILES; row++) {
+      for (let column = 0; column < TILES; column++) {
+        const z = noise(place(column), -place(row));
+        paint(context, forward(network, z), 0, shape, column * width, row * height);
+      }
+    }
+    root.milliseconds = (performance.now() - started) / TILES ** 2;
+    show(true);
+  }
+
+  function renew(end) {
+    ends[end] = draw();
+    paint(thumbs[end].getContext("2d"), forward(network, ends[end]), 0, shape);
+    Object.assign(here, { t: end, a: 0, b: 0 });
+    show();
+    share();
+  }
+
+  // What Python sees as .z, once a gesture is over.
+  function share() {
+    model.set("z", Array.from(root.z));
+    model.save_changes();
+  }
+
+  const button = (text, act) => make("button", { type: "button", class: "ganlib-button", click: act }, text);
+  const controls = make("div", { class: "ganlib-controls" },
+    button("New sample A", () => renew(0)), button("New sample B", () => renew(1)),
+    button("Reset", () => (Object.assign(here, { t: 0, truncation: 1, a: 0, b: 0 }), show(), share())));
+  const walk = make("div", { class: "ganlib-walk" }, thumbs[0], sliders.t.row, thumbs[1]);
+  const root = make("div", { class: "ganlib-widget", role: "group", "aria-label": "Explore a generator" },
+    controls,
+    make("div", { class: "ganlib-stage" },
+      make("div", { class: "ganlib-pair" },
+        make("div", {}, make("div", { class: "ganlib-title" }, "G(z)"), canvas),
+        make("div", {}, make("div", { class: "ganlib-title" }, "around it (u →, v ↑)"), pad)),
+      make("div", { class: "ganlib-sliders" }, walk, sliders.truncation.row, sliders.a.row, sliders.b.row, facts)));
+  for (const key in sliders) sliders[key].input.addEventListener("change", share);
+  drag(pad, (right, down) => {
+    here.a = (right * 2 - 1) * REACH;
+    here.b = (1 - down * 2) * REACH;
+    show(true);
+  }, share);
+  el.append(root);
+  renew(1);
+  renew(0);
+  return () => clearTimeout(waiting);
+}
+
+function makeCanvas(width, height, kind, label) {
+  const role = label === "presentation" ? { role: label } : { role: "img", "aria-label": `generated ${label}` };
+  const canvas = make("canvas", { class: kind, ...role });
+  canvas.width = width;
+  canvas.height = height;
+  return canvas;
+}
+
+// Tell onMove where a pressed pointer is, 0..1 to the right and down, and onEnd when it is released.
+function drag(node, onMove, onEnd) {
+  const inside = (value) => Math.min(Math.max(value, 0), 1);
+  const tell = (event) => {
+    const box = node.getBoundingClientRect();
+    onMove(inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height));
+  };
+  node.addEventListener("pointerdown", (event) => (node.setPointerCapture(event.pointerId), tell(event)));
+  node.addEventListener("pointermove", (event) => event.buttons && tell(event));
+  node.addEventListener("pointerup", onEnd);
+}
+
+// Float16 bytes, all low ones and then all high ones -> [{weight, bias}], in the order in which PyTorch has them
+function readNetwork(bytes, sizes) {
+  const half = bytes.length / 2, numbers = new Float32Array(half);
+  for (let i = 0; i < half; i++) {
+    const bits = bytes[i] | (bytes[half + i] << 8), exponent = (bits >> 10) & 31, fraction = (bits & 1023) / 1024;
+    const size = exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction;
+    numbers[i] = bits & 0x8000 ? -size : size;
+  }
+  let at = 0;
+  const take = (count) => numbers.subarray(at, (at += count));
+  return sizes.slice(1).map((out, layer) => ({ weight: take(out * sizes[layer]), bias: take(out) }));
+}
+
+// Noise -> the bytes of its image: linear, ReLU, linear, ReLU, linear, tanh, and -1..1 to 0..255
+function forward(network, z) {
+  let values = z;
+  network.forEach(({ weight, bias }, layer) => {
+    const width = values.length, next = new Float32Array(bias.length), hidden = layer < network.length - 1;
+    for (let row = 0; row < next.length; row++) {
+      let sum = bias[row];
+      for (let i = 0, at = row * width; i < width; i++, at++) sum += weight[at] * values[i];
+      next[row] = hidden ? Math.max(sum, 0) : Math.tanh(sum);
+    }
+    values = next;
+  });
+  return Uint8ClampedArray.from(values, (value) => Math.round((value + 1) * 127.5));
+}
+
+// A source of normal numbers that starts the same way on every visit (mulberry32, then Box and Muller).
+function normalNumbers(seed) {
+  const uniform = () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+}
