@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ganlib import checkpoint, files
+from ganlib import checkpoint, files, weights
 from ganlib.__main__ import _read_images
 from ganlib.config import Config, GanlibError
 from ganlib.data import load
@@ -199,7 +199,7 @@ def read_repacked(folder, rng):
             )
         content = {key: json.dumps(value) if key in ("config", "history") and key != name else value
                    for key, value in content.items()}  # fmt: skip
-        (folder / "c.pt").write_bytes(checkpoint._pack(content | {"sha256": checkpoint._digest(content)}))
+        (folder / "c.pt").write_bytes(weights.pack(content | {"sha256": weights.digest(content)}))
     else:
         (folder / "c.pt").write_bytes(repack(packed, rng))
     loaded = checkpoint.load_checkpoint(folder / "c.pt")
@@ -212,7 +212,7 @@ def read_weights(folder, rng):
     *_, packed, about = trained()
     path, broken = folder / "g.pt", (repack if rng.random() < 0.5 else mutate)(packed, rng)
     path.write_bytes(broken)
-    about = about | {"sha256": checkpoint._sha256(broken)}
+    about = about | {"sha256": weights.sha256_of(broken)}
     path.with_suffix(".json").write_text(json.dumps(about))
     G, _ = checkpoint.load_generator(path)
     assert sample(G, draw_noise(2, 3)).shape == (2, 1, 4, 4)

@@ -1,4 +1,4 @@
-"""The textbook loop: what GAN tutorials do, written out, to be measured beside ganlib's loop and never imported by it."""
+"""The textbook loop: what GAN tutorials do, written out, to be measured beside ganlib's and never imported by it."""
 
 import time
 

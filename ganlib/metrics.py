@@ -5,8 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ganlib.checkpoint import ASSETS, fill, read_weights
+from ganlib.checkpoint import ASSETS
 from ganlib.config import GanlibError
+from ganlib.weights import fill, read_weights
 
 CLASSIFIERS = ASSETS / "classifiers"
 FEWEST = 1000  # with fewer images than this, covariances of 84 features and nearest neighbours are mostly noise

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -222,3 +223,20 @@ def same_history():
 def changed():
     """`changed(config, field=value)`: the dataclass's own replace, so that a test leans on nothing it tests."""
     return dataclasses.replace
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Headless Chromium, driven by Playwright; skips where one of the two is not installed, but never in CI."""
+    from browser import FLAGS, find_chromium
+
+    packages = [name for name in ("playwright", "axe_playwright_python") if find_spec(name) is None]
+    missing = ", ".join(packages + ["Chromium"] * (find_chromium() is None))
+    if missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"the browser tests need {missing}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        yield browser
+        browser.close()

@@ -11,7 +11,7 @@ import warnings
 import pytest
 import torch
 
-from ganlib import checkpoint
+from ganlib import checkpoint, weights
 from ganlib.checkpoint import load_checkpoint, load_generator, read_about, save_checkpoint, save_generator, shipped
 from ganlib.config import Config
 from ganlib.models import Generator, draw_noise, sample
@@ -30,7 +30,7 @@ def saved(tmp_path, small):
 def _describe(path, **changes):
     """Rewrite the json beside `path`, so that it describes the file as it is now."""
     about = json.loads(path.with_suffix(".json").read_text())
-    about |= {"sha256": checkpoint._sha256(path.read_bytes())} | changes
+    about |= {"sha256": weights.sha256_of(path.read_bytes())} | changes
     path.with_suffix(".json").write_text(json.dumps(about))
 
 
@@ -236,7 +236,7 @@ def test_whatever_is_broken_is_one_sentence(saved, says):
         warnings.simplefilter("always")
         for content in broken:
             try:
-                assert isinstance(checkpoint._unpack(content, path), dict)
+                assert isinstance(weights.unpack(content, path), dict)
             except checkpoint.GanlibError as error:
                 assert str(path) in str(error) and "\n" not in str(error)
                 refused += 1

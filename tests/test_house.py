@@ -23,13 +23,15 @@ ARROWS = {
     "files": {"config"},
     "data": {"config", "files"},
     "train": {"config", "pixels", "models", "losses"},
-    "checkpoint": {"config", "files", "models", "train"},
+    "weights": {"config", "files"},
+    "checkpoint": {"config", "files", "models", "train", "weights"},
     "show": {"config", "files", "pixels"},
     "publish": {"config", "files"},
-    "metrics": {"config", "checkpoint"},
+    "metrics": {"config", "checkpoint", "weights"},
+    "widgets": {"config", "models"},
     "runs": {"config", "checkpoint", "files", "models", "show", "train"},
 }
-ARROWS["__main__"] = set(ARROWS) - {"__init__", "publish", "exercise"}
+ARROWS["__main__"] = set(ARROWS) - {"__init__", "publish", "exercise", "widgets"}
 RITUAL = [
     "Objectives", "Where we stand", "Break it", "Check", "Summary", "Exercises", "Where this lives", "References"
 ]  # fmt: skip

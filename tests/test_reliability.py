@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ganlib import __main__ as corridor
-from ganlib import checkpoint, runs, train
+from ganlib import checkpoint, runs, train, weights
 from ganlib.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator
 from ganlib.config import Config
 from ganlib.data import Images, load
@@ -40,7 +40,7 @@ def numbers():
     """A State -> all its tensors and its history, but for the seconds."""
 
     def collect(state):
-        parts = [checkpoint._digest(part.state_dict()) for part in checkpoint._parts(state).values()]
+        parts = [weights.digest(part.state_dict()) for part in checkpoint._parts(state).values()]
         return parts, [record[:-1] for record in state.history]
 
     return collect

@@ -6,10 +6,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from ganlib.checkpoint import save_weights
 from ganlib.data import load
 from ganlib.metrics import CLASSIFIERS, Classifier
 from ganlib.pixels import normalize
+from ganlib.weights import save_weights
 
 EPOCHS, BATCH, LEARNING_RATE, SEED = 8, 128, 4e-3, 7
 

@@ -13,6 +13,7 @@ MATHJAX = "tex-svg-full.js"  # the variant that fetches no fonts
 def setup(app):
     app.connect("config-inited", use_local_mathjax)
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", mend_citations)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -29,6 +30,13 @@ def drop_thebe(app, pagename, templatename, context, doctree):
     """Jupyter Book adds Thebe's settings twice to every page, which is an error in the browser."""
     scripts = context["script_files"]
     context["script_files"] = [script for script in scripts if "thebe" not in _words(script).lower()]
+
+
+def mend_citations(app, pagename, templatename, context, doctree):
+    """docutils calls the references a list and its entries something else: a screen reader would find an empty list."""
+    if "body" in context:
+        context["body"] = context["body"].replace('class="citation-list" role="list"', 'class="citation-list"')
+        context["body"] = context["body"].replace('role="list" class="citation-list"', 'class="citation-list"')
 
 
 def _words(script):
