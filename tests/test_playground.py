@@ -13,11 +13,6 @@ from ganlib.losses import discriminator_loss, generator_loss
 
 HOUSE = Path(__file__).parents[1]
 STATIC = HOUSE / "book" / "_static"
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>Playground</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="{static}/book.css"><link rel="stylesheet" href="{static}/playground.css">
@@ -26,23 +21,12 @@ PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset=
 MOST_STEPS = 1000
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser, tmp_path):
+def page(chromium, tmp_path):
     """A page with nothing on it but the playground; it must stay silent and fetch nothing from outside."""
     file = tmp_path / "playground.html"
     file.write_text(PAGE.format(static=STATIC.as_uri()))
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(120_000)
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
