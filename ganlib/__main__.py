@@ -56,6 +56,11 @@ def _parser():
     train.add_argument("--device", help="cuda, mps or cpu (default: the first of them that is here)")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     train.add_argument("--force", action="store_true", help="with --resume: go on although the config has changed")
+    _add_sample_and_score(commands)
+    return parser
+
+
+def _add_sample_and_score(commands):
     draw = commands.add_parser("sample", help="draw images from a generator into an .npz file")
     draw.set_defaults(command=_sample)
     draw.add_argument("weights", help=f"a generator.pt, or a shipped network: {', '.join(shipped()) or 'none'}")
@@ -68,7 +73,6 @@ def _parser():
     judge.add_argument("--against", metavar="DATASET", default="mnist", help="whose test images (default mnist)")
     judge.add_argument("--count", type=int, default=10_000, help="how many images to draw or use (default 10000)")
     judge.add_argument("--data", metavar="ROOT", help="torchvision data root, as for train")
-    return parser
 
 
 def _train(options):
