@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 
-from ganlib import checkpoint, files, weights
+from ganlib import checkpoint, files, pictures, weights
 from ganlib.__main__ import _read_images
 from ganlib.config import Config, GanlibError
 from ganlib.data import load
@@ -226,6 +227,79 @@ def read_json(folder, rng):
     assert sample(G, draw_noise(2, config.latent_dim)).shape == (2, *config.image_shape)
 
 
+@cache
+def picture_files():
+    """Name -> the file of a small picture, in every format and in the modes that are rare."""
+    rng, made = np.random.default_rng(0), {}
+    pixels = rng.integers(0, 256, (14, 16, 4), dtype=np.uint8)
+    whole, exif = Image.fromarray(pixels).convert("RGB"), Image.Exif()
+    frames, exif[0x0112] = [whole.rotate(90), whole.rotate(180)], 6
+    film = {"save_all": True, "append_images": frames}
+    grey16 = Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 257)
+    for name, picture, options in (
+        ("plain.jpg", whole, {}), ("progressive.jpg", whole, {"progressive": True, "exif": exif}),
+        ("cmyk.jpg", whole.convert("CMYK"), {}), ("plain.png", whole, {}), ("alpha.png", Image.fromarray(pixels), {}),
+        ("palette.png", whole.quantize(9), {"transparency": 3}), ("bit.png", whole.convert("1"), {}),
+        ("grey.png", grey16, {}), ("film.png", whole, film), ("lossy.webp", whole, {}),
+        ("film.webp", whole, film | {"lossless": True}), ("film.gif", whole, film), ("plain.bmp", whole, {}),
+        ("palette.bmp", whole.quantize(9), {}), ("plain.tif", whole, {}), ("film.tif", whole, film),
+        ("packed.tiff", whole, {"compression": "tiff_lzw"}), ("grey.tiff", grey16, {"compression": "tiff_deflate"}),
+        ("fax.tiff", whole.convert("1"), {"compression": "group4"}),
+    ):  # fmt: skip
+        file = io.BytesIO()
+        picture.save(file, Image.registered_extensions()[Path(name).suffix], **options)
+        made[name] = file.getvalue()
+    return made
+
+
+@cache
+def developed(name):
+    """The bytes that one of these pictures becomes."""
+    return pictures.develop(io.BytesIO(picture_files()[name]), 8).tobytes()
+
+
+def read_folder(folder, rng):
+    """A broken picture between two whole ones: it is skipped, or read as something of the right size."""
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    whole, name = picture_files(), rng.choice(list(picture_files()))
+    pets = {"a.png": whole["plain.png"], f"b-{name}": mutate(whole[name], rng), "c.png": whole["bit.png"]}
+    (folder / "pets").mkdir()
+    for given, content in pets.items():
+        (folder / "pets" / given).write_bytes(content)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        images = load(f"folder:{folder / 'pets'}", size=8)
+    read = [pixels.numpy().tobytes() for pixels in images.pixels]
+    assert (read[0], read[-1]) == (developed("plain.png"), developed("bit.png")), "the whole ones"
+    assert len(read) == len(images.labels) == 3 - len(caught) and images.pixels.shape[1:] == (3, 8, 8)
+    if caught:
+        raise GanlibError(str(caught[0].message))
+
+
+@cache
+def zip_file():
+    """A zip of the pictures, stored or packed."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as made:
+        for number, (name, content) in enumerate(picture_files().items()):
+            made.writestr(f"pets/{name}", content, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)[number % 2])
+    return packed.getvalue()
+
+
+def read_zip(folder, rng):
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    whole, names = zip_file(), list(picture_files())
+    directory = whole.index(b"PK\1\2") if rng.random() < 0.5 else 0  # half of them where it hurts
+    (folder / "a.zip").write_bytes(whole[:directory] + mutate(whole[directory:], rng))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        images = load(f"folder:{folder / 'a.zip'}", size=8)
+    read = [pixels.numpy().tobytes() for pixels in images.pixels]
+    assert len(read) == len(images.labels) and set(read) <= set(map(developed, names)), "a picture of another content"
+    if caught:
+        raise GanlibError(str(caught[0].message))
+
+
 READERS = {
     "idx": Reader("IDX files", read_idx, 2, "the right number of images; IDX has no checksum"),
     "gz": Reader("gzipped IDX files", read_gz, 1, "the same images: what was changed means nothing"),
@@ -234,6 +308,8 @@ READERS = {
     "repacked": Reader("checkpoints forged with a right checksum", read_repacked, 1, "a run that goes on"),
     "weights": Reader("weights with a right sha256", read_weights, 2, "a network that draws"),
     "json": Reader("json beside weights", read_json, 2, "a network that draws"),
+    "folder": Reader("pictures in a folder", read_folder, 3, "three channels of the size asked, the others unharmed"),
+    "zip": Reader("zips of pictures", read_zip, 2, "pictures of the zip as they were; each has a checksum"),
 }
 
 
@@ -292,6 +368,7 @@ def start_fuzzing(inputs, seconds, seed=0):
     report = Path(tempfile.mkdtemp(), "report.json")
     process = os.fork()
     if not process:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the library behind TIFF complains there, past Python
         try:
             _try_all(inputs, seconds, seed, report)
         finally:

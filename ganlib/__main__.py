@@ -5,6 +5,7 @@ import io
 import json
 import warnings
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ import torch
 from tqdm import tqdm
 
 from ganlib.checkpoint import load_generator, shipped
-from ganlib.config import RECIPES, GanlibError, pick_device, recipe, replace
-from ganlib.data import CLASSES, load
+from ganlib.config import RECIPES, GanlibError, parse_field, pick_device, recipe, replace
+from ganlib.data import NAMES, load
 from ganlib.files import write_whole
+from ganlib.logs import open_board, post
 from ganlib.models import draw_noise, sample
 from ganlib.pixels import denormalize, normalize
-from ganlib.runs import new_run, resume_run, save_run
+from ganlib.runs import draw_grid, new_run, resume_run, save_run
 from ganlib.train import fit
 
 MOST_BYTES = 2**30  # of images in one .npz file
@@ -47,13 +49,18 @@ def _parser():
     train = commands.add_parser("train", help="train a recipe and write networks, history and samples to a folder")
     train.set_defaults(command=_train)
     train.add_argument("recipe", help=", ".join(RECIPES))
-    train.add_argument("--dataset", help=f"other data than the recipe's: {', '.join(CLASSES)}")
+    train.add_argument("--dataset", help=f"other data than the recipe's: {', '.join(NAMES)}")
     train.add_argument("--epochs", type=int, help="passes over the data, counted from the very first")
     train.add_argument("--batch-size", type=int, help="images per step")
     train.add_argument("--seed", type=int, help="which run: the same seed gives the same run")
+    train.add_argument(
+        "--set", metavar="FIELD=VALUE", action="append", default=[], help="any other field of the config"
+    )
     train.add_argument("--data", metavar="ROOT", help="torchvision data root (default: GANLIB_DATA, then the cache)")
     train.add_argument("--out", metavar="DIR", type=Path, help="where to write (default: runs/RECIPE)")
     train.add_argument("--device", help="cuda, mps or cpu (default: the first of them that is here)")
+    train.add_argument("--models-every", metavar="K", type=int, default=0, help="keep each K-th epoch's generator too")
+    train.add_argument("--tensorboard", action="store_true", help="log to DIR/tensorboard")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     train.add_argument("--force", action="store_true", help="with --resume: go on although the config has changed")
     _add_sample_and_score(commands)
@@ -78,6 +85,7 @@ def _add_sample_and_score(commands):
 def _train(options):
     names = "dataset", "epochs", "batch_size", "seed"
     changes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    changes |= dict(parse_field(text) for text in options.set)
     config = recipe(options.recipe, **changes)
     out = options.out or Path("runs") / config.recipe
     device = pick_device(options.device)
@@ -86,15 +94,21 @@ def _train(options):
     else:
         state = new_run(config, out, device)
     config = state.config
-    images = load(config.dataset, root=options.data, fallback=False)
+    images = load(config.dataset, root=options.data, fallback=False, size=config.image_size)
+    if tuple(images.pixels.shape[1:]) != config.image_shape:
+        shapes = f"{tuple(images.pixels.shape[1:])}; the recipe {config.recipe} takes {config.image_shape}"
+        raise GanlibError(f"The images of {config.dataset} are {shapes}.")
     if config.batch_size > len(images.pixels):
         raise GanlibError(f"batch_size is {config.batch_size}; {config.dataset} has {len(images.pixels)} images.")
     if not state.history:
         save_run(state, out)
-    progress = tqdm(fit(state, images.pixels), total=config.epochs, initial=len(state.history), unit="epoch")
-    for record in progress:
-        save_run(state, out)
-        progress.set_postfix(Loss_D=f"{record.d_loss:.2f}", Loss_G=f"{record.g_loss:.2f}")
+    with open_board(out / "tensorboard", epoch=len(state.history)) if options.tensorboard else nullcontext() as board:
+        progress = tqdm(fit(state, images.pixels), total=config.epochs, initial=len(state.history), unit="epoch")
+        for record in progress:
+            if board:  # before the checkpoint: a kill in between is mended by the next open_board
+                post(board, record, draw_grid(state))
+            save_run(state, out, models_every=options.models_every)
+            progress.set_postfix(Loss_D=f"{record.d_loss:.2f}", Loss_G=f"{record.g_loss:.2f}")
     print(f"{len(state.history)} epochs of {config.recipe} on {config.dataset} are in {out}")
 
 

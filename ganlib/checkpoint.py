@@ -9,11 +9,12 @@ import torch
 
 from ganlib.config import Config, GanlibError, replace, to_json
 from ganlib.files import read_whole, write_whole
-from ganlib.models import Generator, build, parameter_count
+from ganlib.models import build, parameter_count
 from ganlib.train import Record, new_state
 from ganlib.weights import digest, fill, pack, read_about, read_weights, save_weights, unpack
 
 ASSETS = Path(__file__).parent / "assets"
+EXPERIMENTS = ASSETS / "experiments"
 FORMAT = 1  # of a checkpoint; to be raised when an old ganlib could not go on from a new one
 
 
@@ -36,17 +37,20 @@ def load_generator(weights):
     values, about = read_weights(path)
     config = config_from(about.get("config"), path.with_suffix(".json"))
     _refuse_a_giant(config, path)
-    G = Generator(config.latent_dim, config.hidden_dim, config.image_shape)
+    G, _ = build(config)
     return fill(G, values, path).eval(), config
 
 
 def load_run(name):
-    """Name of a shipped network -> its history, a list of Records, and {epoch: bytes (16, C, H, W)} of fixed noise."""
+    """Name of a shipped network -> its history, a list of Records, and {epoch: bytes (16, C, H, W)} of fixed noise.
+
+    Of a long run the pictures of every n-th epoch are shipped.
+    """
     if name not in shipped():
         raise GanlibError(f"There is no shipped run {name!r}; the known ones are {', '.join(shipped())}.")
     history = [Record(*row) for row in read_about(ASSETS / f"{name}.pt")["history"]]
     with np.load(ASSETS / f"{name}-epochs.npz") as file:
-        return history, dict(enumerate(torch.from_numpy(file["images"])))
+        return history, dict(zip(file["epochs"].tolist(), torch.from_numpy(file["images"]), strict=True))
 
 
 def config_from(fields, source):
@@ -139,3 +143,19 @@ def _is_whole(content):
         return content.pop("sha256") == digest(content)
     except Exception:  # as in fill
         return False
+
+
+def load_experiment(name):
+    """Name of a stored experiment -> (dict with its "runs", {key: bytes (epochs, N, C, H, W)} of fixed noise).
+
+    Each run is a dict: what was "on", its "seed", its "history" as a list of Records, its "scores". GanlibError lists
+    the known names. Made by the script of that name in the folder tools.
+    """
+    path = EXPERIMENTS / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in EXPERIMENTS.glob("*.json"))) or "none"
+        raise GanlibError(f"There is no stored experiment {name!r}; the known ones are: {known}.")
+    about = read_about(path)
+    about["runs"] = [run | {"history": [Record(*row) for row in run["history"]]} for run in about["runs"]]
+    with np.load(path.with_suffix(".npz")) as file:
+        return about, {key: torch.from_numpy(file[key]) for key in file}

@@ -16,17 +16,23 @@ def _setting(default, low, high):
     return field(default=default, metadata={"low": low, "high": high})
 
 
+def _choice(*names):
+    """A config field that takes one of `names`; the first is the default."""
+    return field(default=names[0], metadata={"names": names})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Every number that decides a run. Checked when made: a value outside its range raises GanlibError."""
 
     recipe: str = "mnist"
     dataset: str = "mnist"
+    networks: str = _choice("mlp", "batchnorm-mlp", "dcgan")  # which family of G and D
     seed: int = _setting(0, 0, 2**31 - 1)
     epochs: int = _setting(15, 1, 100_000)
     batch_size: int = _setting(100, 1, 65_536)
     latent_dim: int = _setting(64, 1, 4_096)  # length of the noise vector z
-    hidden_dim: int = _setting(256, 1, 8_192)  # width of both hidden layers, in G and in D
+    hidden_dim: int = _setting(256, 1, 8_192)  # width of the hidden layers; in a DCGAN, channels beside the image
     channels: int = _setting(1, 1, 4)
     image_size: int = _setting(28, 4, 1_024)  # height and width in pixels
     learning_rate_g: float = _setting(2e-4, 0.0, 1.0)
@@ -35,7 +41,12 @@ class Config:
     beta2: float = _setting(0.999, 0.0, 0.9999)  # Adam's memory of the squared gradient
     real_label: float = _setting(1.0, 0.5, 1.0)  # below 1: one-sided label smoothing
     dropout: float = _setting(0.0, 0.0, 0.9)  # share of D's hidden units dropped in training
+    penalty: float = _setting(0.0, 0.0, 1_000.0)  # weight of D's squared gradient at real images (R1); 0 is off
     ema_decay: float = _setting(0.0, 0.0, 0.99999)  # memory of the averaged G; 0 keeps no average
+    mirror: bool = False  # flip half of the real images left to right
+    shift: int = _setting(0, 0, 64)  # pixels by which a DCGAN's D sees every image moved at most
+    bfloat16: bool = False  # half-precision arithmetic where it is safe (autocast)
+    channels_last: bool = False  # the memory layout that convolutions on a CPU prefer
 
     def __post_init__(self):
         for entry in dataclasses.fields(self):
@@ -49,9 +60,11 @@ class Config:
 
 def _check(entry, value):
     """Raise GanlibError unless `value` has the type and lies in the range of the config field `entry`."""
-    if entry.type is str:
-        if not isinstance(value, str):
-            raise GanlibError(f"{entry.name} is {value!r}; it must be text.")
+    if entry.type is not int and entry.type is not float:
+        names = entry.metadata.get("names")
+        if not isinstance(value, entry.type) or (names and value not in names):
+            what = f"one of {', '.join(names)}" if names else {str: "text", bool: "True or False"}[entry.type]
+            raise GanlibError(f"{entry.name} is {value!r}; it must be {what}.")
         return
     low, high = entry.metadata["low"], entry.metadata["high"]
     allowed = int if entry.type is int else (int, float)
@@ -73,6 +86,52 @@ RECIPES = {
         dropout=0.1,
         ema_decay=0.998,
     ),
+    # The usual step sizes again, and long: what page 13 logs.
+    "mnist-long": Config(recipe="mnist-long", epochs=200, beta1=0.5, real_label=0.9, ema_decay=0.999),
+    "fashion-mnist": Config(
+        recipe="fashion-mnist",
+        dataset="fashion-mnist",
+        networks="batchnorm-mlp",
+        epochs=12,
+        learning_rate_g=1e-3,
+        learning_rate_d=1e-3,
+        beta1=0.5,
+        real_label=0.9,
+        penalty=1.0,
+        ema_decay=0.998,
+    ),
+    "faces": Config(
+        recipe="faces",
+        dataset="celeba",
+        networks="dcgan",
+        epochs=150,
+        batch_size=64,
+        latent_dim=100,
+        hidden_dim=32,
+        channels=3,
+        image_size=64,
+        beta1=0.5,
+        real_label=0.9,
+        ema_decay=0.999,
+        mirror=True,
+        shift=6,
+        channels_last=True,
+    ),
+    "avatars": Config(
+        recipe="avatars",
+        dataset="avatars",
+        networks="dcgan",
+        epochs=12,
+        batch_size=64,
+        latent_dim=64,
+        hidden_dim=16,
+        channels=3,
+        image_size=64,
+        beta1=0.5,
+        real_label=0.9,
+        ema_decay=0.998,
+        channels_last=True,
+    ),
 }
 
 
@@ -90,6 +149,19 @@ def replace(config, /, **changes):
         if name not in known:
             raise GanlibError(f"A config has no field {name!r}; its fields are {', '.join(known)}.")
     return dataclasses.replace(config, **changes)
+
+
+def parse_field(text):
+    """ "hidden_dim=64" -> ("hidden_dim", 64), read as the type of that field; GanlibError if it cannot be."""
+    name, found, value = text.partition("=")
+    kinds = {entry.name: entry.type for entry in dataclasses.fields(Config)}
+    if not found or name not in kinds:
+        raise GanlibError(f"{text!r} sets nothing; it must be FIELD=VALUE with a field of {', '.join(kinds)}.")
+    try:
+        return name, {"true": True, "false": False}[value.lower()] if kinds[name] is bool else kinds[name](value)
+    except (KeyError, ValueError):
+        what = {bool: "true or false", int: "a whole number", float: "a number"}[kinds[name]]
+        raise GanlibError(f"{name} is {value!r}; it must be {what}.") from None
 
 
 def to_json(config):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from ganlib.config import GanlibError
-from ganlib.files import FOLDERS, MissingDataError, fetch
+from ganlib.files import FOLDERS, MissingDataError, data_root, fetch
+from ganlib.pictures import read_pictures
 
 GARMENTS = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
 CLASSES = {
@@ -14,6 +15,7 @@ CLASSES = {
     "fashion-mnist": tuple(GARMENTS.split(", ")),
     "digits": tuple("0123456789"),
 }
+NAMES = (*CLASSES, "celeba", "avatars", "folder:PATH")
 
 
 @dataclass(frozen=True)
@@ -26,25 +28,57 @@ class Images:
     classes: tuple[str, ...]
 
 
-def load(name, *, root=None, train=True, fallback=True):
-    """Data set name -> Images: "mnist", "fashion-mnist" (60,000 to train, 10,000 to test) or "digits" (1,797).
+def load(name, *, root=None, train=True, fallback=True, size=64):
+    """Data set name -> Images. GanlibError lists the known names.
 
-    `root` is a torchvision data root; left out, it is GANLIB_DATA or the cache. If MNIST can neither be found nor
-    downloaded, `fallback` gives digits instead, with a warning that says so; without it, GanlibError is raised.
+    "mnist", "fashion-mnist" (60,000 to train, 10,000 to test), "digits" (1,797): one channel, 28x28. "celeba",
+    "avatars" (20,000 to train, 10,000 to test), "folder:PATH" (a folder or zip of pictures): three channels, `size`
+    pixels a side; avatars have 64. CelebA and folders are not divided: `train` changes nothing.
+
+    `root` is a torchvision data root (for "celeba" also the zip itself); left out, it is GANLIB_DATA or the cache. If
+    data can neither be found nor downloaded, `fallback` gives digits in place of MNIST and avatars in place of
+    CelebA, with a warning that says so; without it, GanlibError is raised.
     """
-    if name not in CLASSES:
-        raise GanlibError(f"There is no data set {name!r}; the known ones are {', '.join(CLASSES)}.")
+    kind, _, path = str(name).partition(":")
+    if kind == "folder" and path:
+        return Images(name, *read_pictures(path, size))
+    if name not in NAMES:
+        raise GanlibError(f"There is no data set {name!r}; the known ones are {', '.join(NAMES)}.")
     if name == "digits":
         return _load_digits()
+    if name == "avatars":
+        return _draw_avatars(train)
     try:
+        if name == "celeba":
+            return Images(name, *read_pictures(_find_celeba(root), size))
         dataset = open_torchvision(name, root=root, train=train)
+        return Images(name, dataset.data.unsqueeze(1), dataset.targets.long(), CLASSES[name])
     except MissingDataError as missing:
         if not fallback:
             raise
-        why = str(missing).removesuffix(".")
-        warnings.warn(f"{why}; going on with the 1,797 digits of scikit-learn.", stacklevel=2)
-        return _load_digits()
-    return Images(name, dataset.data.unsqueeze(1), dataset.targets.long(), CLASSES[name])
+        instead = "avatars that ganlib draws" if name == "celeba" else "1,797 digits of scikit-learn"
+        warnings.warn(f"{str(missing).removesuffix('.')}; going on with the {instead}.", stacklevel=2)
+        return _draw_avatars(train) if name == "celeba" else _load_digits()
+
+
+def _find_celeba(root):
+    """The folder or zip of CelebA under `root`, where torchvision or a browser puts it; `root` may be it itself."""
+    root = data_root(root)
+    inside = "celeba/img_align_celeba", "celeba/img_align_celeba.zip", "img_align_celeba", "img_align_celeba.zip"
+    for place in [root] * root.name.startswith("img_align_celeba") + [root / place for place in inside]:
+        if place.exists():
+            return place
+    raise MissingDataError(
+        f"CelebA is not in {root}; its terms forbid passing it on, so download img_align_celeba.zip yourself from "
+        "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put it there, or point --data or GANLIB_DATA to it."
+    )
+
+
+def _draw_avatars(train):
+    from ganlib.avatars import CLASSES, draw
+
+    pixels, labels = draw(20_000, seed=0) if train else draw(10_000, seed=1)
+    return Images("avatars", pixels, labels, CLASSES)
 
 
 def open_torchvision(name, *, root=None, train=True, transform=None):

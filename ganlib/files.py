@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import os
-import shutil
 import socket
 import struct
 import tempfile
@@ -33,13 +32,18 @@ def cache_folder():
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganlib"
 
 
+def data_root(root=None):
+    """The folder in which data sets are looked for: `root`, or what GANLIB_DATA names, or the cache."""
+    return Path(root or os.environ.get("GANLIB_DATA") or cache_folder()).expanduser()
+
+
 def fetch(name, *, root=None):
     """Data set name -> a torchvision data root that holds all its unpacked files, whole and checked.
 
     Looks into `root` for unpacked or gzipped files, then downloads from torchvision's mirrors. Raises GanlibError for
     a file that is not what it should be, MissingDataError where nothing is found and no mirror answers.
     """
-    root = Path(root or os.environ.get("GANLIB_DATA") or cache_folder()).expanduser()
+    root = data_root(root)
     raw = root / FOLDERS[name] / "raw"
     if _holds_all(raw):
         _check_files(name, raw)
@@ -62,33 +66,48 @@ def _unpack(name, raw):
     with _whole_or_absent(target, name) as new_raw:
         for file in FILES:
             try:
-                with gzip.open(raw / f"{file}.gz") as packed, open(new_raw / file, "wb") as unpacked:
-                    shutil.copyfileobj(packed, unpacked)
+                with gzip.open(raw / f"{file}.gz") as packed:
+                    content = packed.read(_expected(file)[1] + 1)  # no more: a forged file would fill the disk
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise GanlibError(f"{raw / file}.gz is broken ({error}); delete it and fetch it again.") from None
+            (new_raw / file).write_bytes(content)
         _check_files(name, new_raw, source=raw)
     return target
 
 
 def _download(name, root):
-    """All files of a data set from torchvision's mirrors, MD5 checked by torchvision -> `root`."""
+    """All files of a data set from torchvision's mirrors, each with the right MD5 -> `root`."""
     from torchvision import datasets
 
-    patience = socket.getdefaulttimeout()
+    dataset, patience = getattr(datasets, FOLDERS[name]), socket.getdefaulttimeout()
     with _whole_or_absent(root, name) as new_raw:
         try:
             socket.setdefaulttimeout(TIMEOUT)
-            getattr(datasets, FOLDERS[name])(new_raw.parents[1], download=True)
-        except (RuntimeError, OSError, HTTPException) as error:
-            reason = " ".join(str(error).split())
-            raise MissingDataError(
-                f"{name} is not in {root} and could not be downloaded ({reason}); put its four files into "
-                f"{root / FOLDERS[name] / 'raw'}, or point GANLIB_DATA or --data to a folder that has them."
-            ) from None
+            for file, md5 in dataset.resources:
+                if tried := _try_mirrors(dataset.mirrors, file, md5, new_raw):
+                    raise MissingDataError(
+                        f"{name} is not in {root} and could not be downloaded ({tried}); put its four files into "
+                        f"{root / FOLDERS[name] / 'raw'}, or point GANLIB_DATA or --data to a folder that has them."
+                    )
         finally:
             socket.setdefaulttimeout(patience)
         _check_files(name, new_raw)
     return root
+
+
+def _try_mirrors(mirrors, file, md5, raw):
+    """Download and unpack a gzipped file into `raw` from the first mirror that has it -> "", or what went wrong."""
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    tried = []
+    for mirror in mirrors:
+        try:
+            download_and_extract_archive(f"{mirror}{file}", str(raw), filename=file, md5=md5)
+            return ""
+        except (RuntimeError, OSError, HTTPException) as error:
+            reason = " ".join(str(error).split()).replace(". ", ", ").rstrip(".") or type(error).__name__
+            tried.append(f"{mirror}{file}: {reason}")
+    return "; ".join(tried)
 
 
 @contextmanager
@@ -109,19 +128,27 @@ def _whole_or_absent(root, name):
         raise MissingDataError(f"{reason}; choose a folder that you may write to.") from None
 
 
+def _expected(file):
+    """The header and the length of an unpacked file, in bytes."""
+    kind, count = FILES[file]
+    if kind == "labels":
+        return struct.pack(">2i", 2049, count), 8 + count
+    return struct.pack(">4i", 2051, count, 28, 28), 16 + 784 * count
+
+
 def _check_files(name, raw, source=None):
     """Raise GanlibError unless each unpacked IDX file in `raw` (from `source`) has the right header and length."""
-    for file, (kind, count) in FILES.items():
-        header = struct.pack(">4i", 2051, count, 28, 28) if kind == "images" else struct.pack(">2i", 2049, count)
-        length = len(header) + count * (784 if kind == "images" else 1)
+    for file in FILES:
+        header, length = _expected(file)
         with open(raw / file, "rb") as opened:
             found = opened.read(len(header))
         size = (raw / file).stat().st_size
         if found != header or size != length:
+            more = " or more" if source and size > length else ""
             wrong = "" if found == header else ", and its header is wrong"
             raise GanlibError(
-                f"{(source or raw) / file} is not the {kind} file of {name}: it has {size:,} bytes and should have "
-                f"{length:,}{wrong}; delete it and fetch it again."
+                f"{(source or raw) / file} is not the {FILES[file][0]} file of {name}: it has {size:,} bytes{more} "
+                f"and should have {length:,}{wrong}; delete it and fetch it again."
             )
 
 

@@ -25,3 +25,12 @@ def generator_loss(fake_logits):
 def saturating_generator_loss(fake_logits):
     """Logits (N,) -> scalar <= 0: log(1 - D(G(z))), G's side of the minimax game (Goodfellow 2014, equation 1)."""
     return -binary_cross_entropy_with_logits(fake_logits, torch.zeros_like(fake_logits))
+
+
+def gradient_penalty(real_logits, real):
+    """Logits (N,) of D and the images (N, C, H, W) they came from -> scalar >= 0: ½ |∂D(x)/∂x|², averaged (R1).
+
+    `real` must have required its gradient before D saw it. Source: Mescheder 2018, equation 9, without its weight.
+    """
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+    return gradient.square().flatten(1).sum(dim=1).mean() / 2

@@ -1,10 +1,12 @@
-"""The workshop: a generator and a discriminator of three linear layers each, and how to draw from a generator."""
+"""The workshop: a generator and a discriminator of three linear layers each, and how to draw from any generator."""
 
 from contextlib import contextmanager
 from math import prod
 
 import torch
 from torch import nn
+
+from ganlib.dcgan import build_dcgan
 
 
 class Generator(nn.Module):
@@ -24,6 +26,16 @@ class Generator(nn.Module):
 
     def forward(self, z):
         return self.layers(z).view(-1, *self.image_shape)
+
+
+class BatchNormGenerator(Generator):
+    """Noise (N, latent_dim) -> image (N, C, H, W) in -1..1, with BatchNorm (Ioffe 2015) before each ReLU."""
+
+    def __init__(self, latent_dim=64, hidden_dim=256, image_shape=(1, 28, 28)):
+        super().__init__(latent_dim, hidden_dim, image_shape)
+        first, relu, second, _, last, tanh = self.layers
+        norms = nn.BatchNorm1d(hidden_dim), nn.BatchNorm1d(hidden_dim)
+        self.layers = nn.Sequential(first, norms[0], relu, second, norms[1], nn.ReLU(), last, tanh)
 
 
 class Discriminator(nn.Module):
@@ -46,11 +58,26 @@ class Discriminator(nn.Module):
         return self.layers(images).squeeze(1)
 
 
-def build(config):
-    """Config -> (G, D), freshly initialised from torch's global random state."""
+def build_mlp(config):
+    """Config -> (G, D) of linear layers, freshly initialised."""
     G = Generator(config.latent_dim, config.hidden_dim, config.image_shape)
     D = Discriminator(config.hidden_dim, config.image_shape, config.dropout)
     return G, D
+
+
+def build_batchnorm_mlp(config):
+    """Config -> (G, D) of linear layers, with BatchNorm in G, freshly initialised."""
+    G = BatchNormGenerator(config.latent_dim, config.hidden_dim, config.image_shape)
+    D = Discriminator(config.hidden_dim, config.image_shape, config.dropout)
+    return G, D
+
+
+FAMILIES = {"mlp": build_mlp, "batchnorm-mlp": build_batchnorm_mlp, "dcgan": build_dcgan}
+
+
+def build(config):
+    """Config -> (G, D) of the family that `config.networks` names, from torch's global random state."""
+    return FAMILIES[config.networks](config)
 
 
 def parameter_count(network):

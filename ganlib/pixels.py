@@ -11,3 +11,9 @@ def normalize(pixels):
 def denormalize(images):
     """Floats in -1..1, any shape -> bytes 0..255, uint8, same shape; values outside are clipped to the ends."""
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def mirror(images):
+    """Image (N, C, H, W) -> the same, each flipped left to right with probability 1/2."""
+    flipped = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+    return torch.where(flipped, images.flip(3), images)

@@ -60,9 +60,15 @@ def _checkpoints(out):
     return sorted((out / "checkpoints").glob("epoch-*.pt"), key=lambda path: (len(path.name), path.name), reverse=True)
 
 
-def save_run(state, out):
-    """Write all files of a run into the folder `out`: first what resuming needs, of which the last KEPT stay."""
-    save_checkpoint(state, out / "checkpoints" / f"epoch-{len(state.history):04d}.pt")
+def save_run(state, out, *, models_every=0):
+    """Write all files of a run into the folder `out`: first what resuming needs, of which the last KEPT stay.
+
+    With `models_every` K the generator of each K-th epoch stays too, in models/.
+    """
+    epoch = len(state.history)
+    if models_every and epoch % models_every == 0:
+        save_generator(state.best_g, state.config, out / "models" / f"epoch-{epoch:04d}.pt", epoch=epoch)
+    save_checkpoint(state, out / "checkpoints" / f"epoch-{epoch:04d}.pt")
     for path in _checkpoints(out)[KEPT:]:
         path.unlink(missing_ok=True)
     save_results(state, out)
@@ -70,11 +76,15 @@ def save_run(state, out):
 
 def save_results(state, out):
     """Write the generator, the history and a picture of fixed noise into the folder `out`."""
-    epoch, config = len(state.history), state.config
-    z = draw_noise(GRID, config.latent_dim, seed=config.seed)
-    save_tile(sample(state.best_g, z), out / "samples" / f"epoch-{epoch:04d}.png")
-    save_generator(state.best_g, config, out / "generator.pt", epoch=epoch)
+    epoch = len(state.history)
+    save_tile(draw_grid(state), out / "samples" / f"epoch-{epoch:04d}.png")
+    save_generator(state.best_g, state.config, out / "generator.pt", epoch=epoch)
     write_whole(out / "history.csv", history_csv(state.history))
+
+
+def draw_grid(state):
+    """A State -> GRID images (N, C, H, W) of noise that is the same in every epoch of the run."""
+    return sample(state.best_g, draw_noise(GRID, state.config.latent_dim, seed=state.config.seed))
 
 
 def history_csv(history):

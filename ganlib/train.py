@@ -8,9 +8,11 @@ from typing import NamedTuple
 import torch
 
 from ganlib.config import Config, GanlibError
-from ganlib.losses import discriminator_loss, generator_loss
+from ganlib.losses import discriminator_loss, generator_loss, gradient_penalty
 from ganlib.models import build, frozen
-from ganlib.pixels import normalize
+from ganlib.pixels import mirror, normalize
+
+PENALTY_EVERY = 4  # steps; a rarer, heavier penalty does the same for less time (Karras 2020, "lazy regularization")
 
 
 class Record(NamedTuple):
@@ -48,7 +50,8 @@ def new_state(config, device="cpu"):
     """Config -> State at epoch 0 on `device`; the same config gives the same weights."""
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        G, D = (network.to(device) for network in build(config))
+        layout = torch.channels_last if config.channels_last else torch.preserve_format
+        G, D = (network.to(device, memory_format=layout) for network in build(config))
     betas = config.beta1, config.beta2
     optimizer_g = torch.optim.Adam(G.parameters(), lr=config.learning_rate_g, betas=betas, fused=True)
     optimizer_d = torch.optim.Adam(D.parameters(), lr=config.learning_rate_d, betas=betas, fused=True)
@@ -79,6 +82,16 @@ def generator_step(G, D, optimizer_g, z):
     return g_loss.detach(), fake_logits.detach()
 
 
+def penalty_step(D, optimizer_d, real, *, weight):
+    """A turn of D that only makes it less steep at images (N, C, H, W) in -1..1 -> the penalty, before its weight."""
+    real = real.detach().requires_grad_()
+    penalty = gradient_penalty(D(real), real)
+    optimizer_d.zero_grad()
+    (weight * penalty).backward()
+    optimizer_d.step()
+    return penalty.detach()
+
+
 def fit(state, pixels):
     """Train `state` up to config.epochs on bytes (N, C, H, W); yields one Record per epoch, for the caller to use.
 
@@ -93,7 +106,8 @@ def fit(state, pixels):
         raise GanlibError(f"batch_size is {config.batch_size}; it must be at most the {len(pixels)} images.")
     pixels = pixels.to(next(state.G.parameters()).device)
     while len(state.history) < config.epochs:
-        with torch.random.fork_rng():
+        autocast = torch.autocast(pixels.device.type, torch.bfloat16, enabled=config.bfloat16)
+        with torch.random.fork_rng(), autocast:
             torch.manual_seed(config.seed * 1_000_003 + len(state.history) + 1)
             try:
                 record = train_epoch(state, pixels)
@@ -107,10 +121,14 @@ def fit(state, pixels):
 def train_epoch(state, pixels):
     """One pass over bytes (N, C, H, W) in random order -> Record. Every 100 steps it checks that the loss is finite."""
     started = time.perf_counter()
-    batches = torch.randperm(len(pixels), device=pixels.device).split(state.config.batch_size)
+    config = state.config
+    batches = torch.randperm(len(pixels), device=pixels.device).split(config.batch_size)
     sums, finite_steps = torch.zeros(5, device=pixels.device), torch.zeros((), device=pixels.device)
     for step, index in enumerate(batches, start=1):
-        sums += take_turns(state, normalize(pixels[index]))
+        real = normalize(pixels[index])
+        sums += take_turns(state, mirror(real) if config.mirror else real)
+        if config.penalty and step % PENALTY_EVERY == 0:
+            penalty_step(state.D, state.optimizer_d, real, weight=PENALTY_EVERY * config.penalty)
         finite_steps += sums.isfinite().all()  # what is not finite stays in the sums
         if (step % 100 == 0 or step == len(batches)) and finite_steps < step:
             where = f"step {int(finite_steps) + 1} of epoch {len(state.history) + 1}"
@@ -139,3 +157,5 @@ def take_turns(state, real):
 def move_average(average_g, G, decay):
     """Move every weight of `average_g` the share 1 - decay of its way to G's (EMA of the weights; Yazici 2019)."""
     torch._foreach_lerp_(list(average_g.parameters()), list(G.parameters()), 1 - decay)
+    for average, current in zip(average_g.buffers(), G.buffers(), strict=True):
+        average.copy_(current)  # BatchNorm's statistics follow G's at once

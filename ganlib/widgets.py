@@ -4,6 +4,7 @@ What they show and how stands in ganlib/browser, in plain JavaScript; here is on
 """
 
 import zlib
+from copy import deepcopy
 from pathlib import Path
 
 import anywidget
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 import traitlets
 from torch import nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from ganlib.config import GanlibError
 from ganlib.models import Generator
@@ -70,8 +72,16 @@ def explore(G):
 
 
 def _linear_layers(G):
-    """A Generator -> its linear layers, with ReLU between them and tanh at the end, or GanlibError."""
-    layers = list(G.layers) if isinstance(G, Generator) else []
+    """A Generator -> its linear layers, with ReLU between them and tanh at the end, or GanlibError.
+
+    A BatchNorm in eval mode is a product and a sum for each unit, which go into the layer before it.
+    """
+    layers = []
+    for layer in deepcopy(G).eval().layers if isinstance(G, Generator) else ():
+        if isinstance(layer, nn.BatchNorm1d) and layers and isinstance(layers[-1], nn.Linear):
+            layers[-1] = fuse_linear_bn_eval(layers[-1], layer)
+        else:
+            layers.append(layer)
     linear, between = layers[::2], layers[1::2]
     kinds = [nn.ReLU] * (len(linear) - 1) + [nn.Tanh]
     if not layers or any(type(layer) is not nn.Linear for layer in linear) or [*map(type, between)] != kinds:

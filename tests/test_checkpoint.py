@@ -246,10 +246,19 @@ def test_whatever_is_broken_is_one_sentence(saved, says):
 # --- checkpoints ------------------------------------------------------------------------------------------------------
 
 
+DCGAN = {"networks": "dcgan", "image_size": 16, "channels": 3, "hidden_dim": 4, "mirror": True, "shift": 2}
+
+
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_n_and_n_epochs_are_2n_bit_for_bit(tmp_path, small, changed, pixels, ema_decay, dropout, same_history):
-    config = changed(small, ema_decay=ema_decay, dropout=dropout)
+@pytest.mark.parametrize(
+    "change",
+    [{"dropout": 0.0}, {"dropout": 0.3}, {"networks": "batchnorm-mlp", "penalty": 1.0},
+     DCGAN, DCGAN | {"channels_last": True, "dropout": 0.3, "penalty": 0.1}],
+)  # fmt: skip
+def test_n_and_n_epochs_are_2n_bit_for_bit(tmp_path, small, changed, pixels, ema_decay, change, same_history):
+    config = changed(small, ema_decay=ema_decay, **change)
+    if config.networks == "dcgan":
+        pixels = torch.randint(256, (50, *config.image_shape), dtype=torch.uint8)
     straight = new_state(config)
     list(fit(straight, pixels))
     half = new_state(changed(config, epochs=2))

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from ganlib.config import RECIPES, Config, GanlibError, pick_device, recipe, replace, to_json
+from ganlib.config import RECIPES, Config, GanlibError, parse_field, pick_device, recipe, replace, to_json
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from ganlib.config import RECIPES, Config, GanlibError, pick_device, recipe, rep
         ("epochs", 0), ("seed", -1), ("seed", 2**31), ("latent_dim", 0), ("hidden_dim", None), ("image_size", 3),
         ("learning_rate_g", -1e-3), ("learning_rate_d", float("nan")), ("learning_rate_g", float("inf")),
         ("beta1", 1.0), ("beta2", 1), ("real_label", 0.4), ("real_label", 1.1), ("dropout", 1.0), ("ema_decay", 1.0),
-        ("recipe", 3), ("dataset", None),
+        ("recipe", 3), ("dataset", None), ("networks", "cnn"), ("mirror", 1), ("mirror", "yes"), ("penalty", -1.0),
     ],
 )  # fmt: skip
 def test_a_value_outside_its_range_is_named(name, value, says):
@@ -122,3 +122,23 @@ def test_a_number_of_a_gpu_that_is_not_here(monkeypatch, says):
 
 def test_the_error_is_a_value_error():
     assert issubclass(GanlibError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [("hidden_dim=64", ("hidden_dim", 64)), ("penalty=1e-1", ("penalty", 0.1)), ("mirror=True", ("mirror", True)),
+     ("bfloat16=false", ("bfloat16", False)), ("dataset=folder:a=b", ("dataset", "folder:a=b"))],
+)  # fmt: skip
+def test_a_field_is_read_as_its_type(text, field):
+    found = parse_field(text)
+    assert found == field and type(found[1]) is type(field[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("hidden_dim", ["'hidden_dim'", "FIELD=VALUE"]), ("hiden_dim=3", ["'hiden_dim=3'", "hidden_dim"]),
+     ("hidden_dim=wide", ["hidden_dim", "'wide'", "whole number"]), ("mirror=1", ["mirror", "true or false"])],
+)  # fmt: skip
+def test_a_field_that_cannot_be_read(text, words, says):
+    with says(*words):
+        parse_field(text)

@@ -1,12 +1,15 @@
 """The porch: a name becomes bytes and labels; the fall-back is never silent and can be refused."""
 
+import shutil
 import warnings
 
 import pytest
 import torch
+from PIL import Image
 
+from ganlib import avatars
 from ganlib.config import RECIPES
-from ganlib.data import CLASSES, load, open_torchvision
+from ganlib.data import CLASSES, NAMES, load, open_torchvision
 from ganlib.files import MissingDataError
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -17,6 +20,29 @@ def no_stray_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         yield
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """avatars.draw replaced by a quick one; -> the list of (count, seed) that were asked for."""
+    asked = []
+
+    def draw(count, *, seed):
+        asked.append((count, seed))
+        return torch.full((3, 3, 64, 64), seed, dtype=torch.uint8), torch.arange(3)
+
+    monkeypatch.setattr(avatars, "draw", draw)
+    return asked
+
+
+@pytest.fixture
+def faces(offline):
+    """A folder img_align_celeba with three pictures of one colour each, as CelebA has them."""
+    folder = offline / "img_align_celeba"
+    folder.mkdir()
+    for number, colour in enumerate(["red", "lime", "blue"]):
+        Image.new("RGB", (89, 109), colour).save(folder / f"{number:06}.png")
+    return folder
 
 
 def test_digits_are_the_1797_of_scikit_learn():
@@ -74,8 +100,10 @@ def test_as_a_torchvision_dataset(tiny_mnist):
 
 
 def test_an_unknown_data_set_lists_the_known_ones(says):
-    with says("'minst'", *CLASSES):
-        load("minst")
+    assert set(CLASSES) < set(NAMES)
+    for wrong in ("minst", "folder:", "folder", "", 5):
+        with says(repr(wrong), *NAMES):
+            load(wrong)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
@@ -111,7 +139,90 @@ def test_a_broken_file_is_no_reason_to_fall_back(tiny_mnist, says):
 
 
 def test_every_recipe_asks_for_a_data_set_that_exists():
-    assert {config.dataset for config in RECIPES.values()} <= set(CLASSES)
+    assert {config.dataset for config in RECIPES.values()} <= set(NAMES) - {"folder:PATH"}
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("where", ["celeba", "."])
+def test_celeba_is_found_where_torchvision_or_a_browser_puts_it(faces, where, zipped, offline):
+    place = offline / "data" / where
+    place.mkdir(parents=True)
+    if zipped:
+        shutil.make_archive(place / "img_align_celeba", "zip", faces.parent, faces.name)
+    else:
+        shutil.copytree(faces, place / "img_align_celeba")
+    found = f"img_align_celeba{'.zip' if zipped else ''}"
+    for root in (offline / "data", place, place / found):
+        images = load("celeba", root=root, size=8)
+        assert (images.name, images.classes, images.labels.tolist()) == ("celeba", ("img_align_celeba",), [0, 0, 0])
+        assert images.pixels.shape == (3, 3, 8, 8) and images.pixels.dtype == torch.uint8
+        assert torch.equal(images.pixels.float().mean(dim=(2, 3)), 255 * torch.eye(3)), "red, green and blue, in order"
+
+
+def test_celeba_through_the_environment_with_64_pixels_a_side(faces, monkeypatch):
+    monkeypatch.setenv("GANLIB_DATA", str(faces.parent))
+    assert load("celeba").pixels.shape == (3, 3, 64, 64)
+    assert torch.equal(load("celeba", train=False).pixels, load("celeba").pixels)
+
+
+def test_without_celeba_avatars_are_drawn_and_it_is_said(drawn, offline, one_sentence, says):
+    with pytest.warns(UserWarning) as caught:
+        images = load("celeba", root=offline / "data")
+    assert images.name == "avatars" and drawn == [(20_000, 0)]
+    (warning,) = caught
+    one_sentence(str(warning.message), offline / "data", "img_align_celeba.zip", "GANLIB_DATA", "avatars")
+    assert warning.filename == __file__
+    with says(offline / "data", "img_align_celeba.zip", kind=MissingDataError):
+        load("celeba", root=offline / "data", fallback=False)
+
+
+def test_a_celeba_that_is_a_web_page_is_no_reason_to_draw_avatars(drawn, offline, says):
+    (offline / "img_align_celeba.zip").write_text("<!DOCTYPE html><html>Google Drive: quota exceeded</html>")
+    with says(offline / "img_align_celeba.zip", "web page"):
+        load("celeba", root=offline)
+    assert drawn == []
+
+
+def test_avatars_to_train_and_others_to_test(drawn):
+    images = load("avatars")
+    assert (images.name, images.classes) == ("avatars", avatars.CLASSES) and images.labels.tolist() == [0, 1, 2]
+    assert images.pixels.shape == (3, 3, 64, 64)
+    load("avatars", train=False)
+    assert drawn == [(20_000, 0), (10_000, 1)]
+
+
+def test_a_folder_of_ones_own(faces, says):
+    (faces / "more").mkdir()
+    shutil.copy(faces / "000001.png", faces / "more")
+    images = load(f"folder:{faces}", size=16)
+    assert images.name == f"folder:{faces}" and images.pixels.shape == (4, 3, 16, 16)
+    assert images.classes == ("img_align_celeba", "more") and images.labels.tolist() == [0, 0, 0, 1]
+    with says("size", "2", "4"):
+        load(f"folder:{faces}", size=2)
+    with says(faces / "nowhere"):
+        load(f"folder:{faces / 'nowhere'}")
+
+
+@pytest.mark.parametrize("name", ["celeba", "folder:{}"])
+def test_a_picture_that_is_skipped_is_named_at_the_line_of_the_caller(name, faces):
+    (faces / "000001.png").write_text("text")
+    with pytest.warns(UserWarning, match=r"1 of 3 pictures .* skipped: '000001.png'") as caught:
+        images = load(name.format(faces), root=faces, size=8)
+    assert len(images.pixels) == 2 and caught[0].filename == __file__
+
+
+def test_the_real_faces(real_mnist, monkeypatch):
+    monkeypatch.setenv("GANLIB_DATA", real_mnist)
+    try:
+        images = load("celeba", fallback=False, size=16)
+    except MissingDataError:
+        pytest.skip("GANLIB_DATA names no folder with CelebA")
+    assert images.pixels.shape[1:] == (3, 16, 16) and len(images.pixels) > 1000
+    red, green, blue = images.pixels.float().mean(dim=(0, 2, 3))
+    assert red > green > blue, "skin"
 
 
 def test_the_real_mnist(real_mnist):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from torchvision import datasets
 
 from ganlib import files
 from ganlib.config import GanlibError
@@ -110,7 +111,9 @@ def test_a_wrong_idx_file_is_named(tiny_mnist, how, file, zipped, says):
     path = source / "MNIST" / "raw" / (f"{file}.gz" if zipped else file)
     broken = BREAKS[how](tiny_mnist.plain[file])
     path.write_bytes(gzip.compress(broken) if zipped else broken)
-    with says(source / "MNIST" / "raw" / file, f"{len(broken):,} bytes", f"{len(tiny_mnist.plain[file]):,}") as caught:
+    right = len(tiny_mnist.plain[file])
+    seen = min(len(broken), right + 1) if zipped else len(broken)  # of a gz, one byte too many is enough
+    with says(source / "MNIST" / "raw" / file, f"{seen:,} bytes", f"{right:,}") as caught:
         fetch("mnist", root=source)
     assert not isinstance(caught.value, MissingDataError), "a wrong file must not be papered over with digits"
     assert ("header" in str(caught.value)) == (broken[:16] != tiny_mnist.plain[file][:16])
@@ -144,6 +147,18 @@ def test_a_broken_gz_is_named_and_leaves_nothing(tiny_mnist, broken, says):
     assert _holds(fetch("mnist", root=source), tiny_mnist), "once mended it must work"
 
 
+def test_a_forged_gz_takes_no_more_of_the_disk_than_the_file_may_have(tiny_mnist, monkeypatch, says):
+    source, written = tiny_mnist.root(zipped=True), []
+    write = Path.write_bytes
+    bomb = gzip.compress(tiny_mnist.plain[IMAGES] + bytes(50_000_000), 1)
+    write(source / "MNIST" / "raw" / f"{IMAGES}.gz", bomb)
+    monkeypatch.setattr(Path, "write_bytes", lambda path, content: written.append(len(content)) or write(path, content))
+    length = len(tiny_mnist.plain[IMAGES])
+    with says(source / "MNIST" / "raw" / IMAGES, f"{length + 1:,} bytes or more", f"{length:,}"):
+        fetch("mnist", root=source)
+    assert max(written) == length + 1 and _tree(cache_folder()) == []
+
+
 def test_a_file_cut_short_in_the_cache_is_noticed(tiny_mnist, says):
     source = tiny_mnist.root(zipped=True)
     path = fetch("mnist", root=source) / "MNIST" / "raw" / IMAGES
@@ -169,7 +184,7 @@ def test_a_disk_that_is_full_is_not_blamed_on_the_gz(tiny_mnist, monkeypatch, sa
         raise OSError(28, "No space left on device")
 
     source = tiny_mnist.root(zipped=True)
-    monkeypatch.setattr(files.shutil, "copyfileobj", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with says("No space left on device") as caught:
         fetch("mnist", root=source)
     assert "broken" not in str(caught.value) and _tree(cache_folder()) == []
@@ -181,17 +196,17 @@ def test_a_disk_that_is_full_is_not_blamed_on_the_gz(tiny_mnist, monkeypatch, sa
 def test_a_file_that_another_process_reads_is_never_written_to(tiny_mnist, monkeypatch):
     """The slower of two unpackers finishes while the faster one's files are in use."""
     source = tiny_mnist.root(zipped=True)
-    copy, opened = shutil.copyfileobj, []
+    unpack, opened = files.gzip.open, []
 
-    def overtaken(packed, unpacked):
+    def overtaken(path):
         if not opened:
             opened.append(None)
             root = fetch("mnist", root=source)
             opened[0] = open(root / "MNIST" / "raw" / IMAGES, "rb")
             opened.append(os.fstat(opened[0].fileno()).st_mtime_ns)
-        copy(packed, unpacked)
+        return unpack(path)
 
-    monkeypatch.setattr(files.shutil, "copyfileobj", overtaken)
+    monkeypatch.setattr(files.gzip, "open", overtaken)
     assert _holds(fetch("mnist", root=source), tiny_mnist)
     with opened[0] as handle:
         assert os.fstat(handle.fileno()).st_mtime_ns == opened[1]
@@ -280,7 +295,34 @@ def _hang(request, content):
     request.rfile.read(1)  # until the other side gives up
 
 
+def _redirect(request, content):
+    request.send_response(302)
+    request.send_header("Location", request.path)
+    request.send_header("Content-Length", "0")
+    request.end_headers()
+
+
+def _trickle(request, content):
+    """A byte now and then, more slowly than anybody would wait for it, and then the end."""
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(content)))
+    request.end_headers()
+    for byte in content[:5]:
+        request.wfile.write(bytes([byte]))
+        request.wfile.flush()
+        time.sleep(0.05)
+
+
+def _other_bytes(request, content):
+    """The right length, but not the bytes that the published checksum was made of."""
+    request.server.whole(request, content[:-1] + bytes([content[-1] ^ 1]))
+
+
 ANSWERS = {
+    "forbidden": lambda request, content: request.send_error(403),
+    "a redirect loop": _redirect,
+    "a wrong checksum": _other_bytes,
+    "slow": _trickle,
     "cut off": _cut_off,
     "cut off within a chunk": _chunk_cut_off,
     "a log-in page": _html,
@@ -306,7 +348,8 @@ def test_a_download_that_fails_leaves_nothing(tiny_mnist, mirror, tmp_path, monk
 
     mirror.answer = failing
     root, started = tmp_path / "data", time.monotonic()
-    with says("mnist", root / "MNIST" / "raw", "GANLIB_DATA", "--data", kind=MissingDataError):
+    asked = f":{mirror.server_port}/{list(tiny_mnist.packed)[after]}.gz: "
+    with says("mnist", root / "MNIST" / "raw", "GANLIB_DATA", "--data", asked, kind=MissingDataError):
         fetch("mnist", root=root)
     assert time.monotonic() - started < 30, "a silent mirror must be given up"
     assert _tree(root) == [] and os.listdir(root) == []
@@ -316,14 +359,49 @@ def test_a_download_that_fails_leaves_nothing(tiny_mnist, mirror, tmp_path, monk
     assert _holds(fetch("mnist", root=root), tiny_mnist), "the next try must start afresh"
 
 
-def test_an_interrupted_download_leaves_nothing(tiny_mnist, mirror, tmp_path, monkeypatch):
-    from torchvision import datasets
+REASONS = {
+    "forbidden": "403", "a redirect loop": "redirect", "a wrong checksum": "corrupted", "a log-in page": "corrupted",
+    "silence": "timed out",
+}  # fmt: skip
 
-    def interrupted(*_, download_root, filename, **__):
-        Path(download_root, filename).write_bytes(b"half")
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_the_second_mirror_is_tried_when_the_first_fails(tiny_mnist, mirror, tmp_path, monkeypatch, answer):
+    whole, first, here = mirror.answer, [], f"http://127.0.0.1:{mirror.server_port}/"
+    mirror.packed = tiny_mnist.packed | {f"first/{file}": content for file, content in tiny_mnist.packed.items()}
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [f"{here}first/", here])
+    monkeypatch.setattr(files, "TIMEOUT", 0.3)
+
+    def answers(request, content):
+        if request.path.startswith("/first/"):
+            first.append(request.path)
+            return ANSWERS[answer](request, content)
+        whole(request, content)
+
+    mirror.answer = answers
+    assert _holds(fetch("mnist", root=tmp_path), tiny_mnist) and len(set(first)) == 4
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("answer", REASONS)
+def test_all_mirrors_that_failed_are_named_with_the_reason(tiny_mnist, mirror, tmp_path, monkeypatch, answer, says):
+    here = f"http://127.0.0.1:{mirror.server_port}/"
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/", here])
+    monkeypatch.setattr(files, "TIMEOUT", 0.3)
+    mirror.answer = ANSWERS[answer]
+    with says("http://127.0.0.1:9/train", "refused", f"{here}train-images-idx3-ubyte.gz: ", REASONS[answer],
+              kind=MissingDataError):  # fmt: skip
+        fetch("mnist", root=tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupted_download_leaves_nothing(tiny_mnist, mirror, tmp_path, monkeypatch):
+    def interrupted(url, path):
+        Path(path).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(datasets.mnist, "download_and_extract_archive", interrupted)
+    monkeypatch.setattr(datasets.utils, "_urlretrieve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetch("mnist", root=tmp_path / "data")
     assert os.listdir(tmp_path / "data") == []

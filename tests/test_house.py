@@ -11,27 +11,34 @@ import yaml
 HOUSE = Path(__file__).parents[1]
 PAGES = sorted((HOUSE / "notebooks").glob("*.ipynb"))
 ROOMS = {path.stem: ast.parse(path.read_text()) for path in (HOUSE / "ganlib").glob("*.py")}
-TAUGHT = "pixels", "models", "losses", "train"  # every public name of these rooms has a home on a page
+TAUGHT = "pixels", "models", "dcgan", "losses", "train"  # every public name of these rooms has a home on a page
 # Who may import whom. A room that is not listed here has no place in the house.
 ARROWS = {
     "__init__": set(),
     "config": set(),
     "exercise": set(),
     "pixels": {"config"},
-    "models": {"config"},
+    "dcgan": {"config"},
+    "models": {"config", "dcgan"},
     "losses": {"config"},
     "files": {"config"},
-    "data": {"config", "files"},
+    "pictures": {"config", "files"},
+    "brush": set(),
+    "portrait": {"brush"},
+    "avatars": {"config", "portrait"},
+    "data": {"config", "files", "pictures", "avatars"},
     "train": {"config", "pixels", "models", "losses"},
     "weights": {"config", "files"},
     "checkpoint": {"config", "files", "models", "train", "weights"},
     "show": {"config", "files", "pixels"},
     "publish": {"config", "files"},
+    "logs": {"config", "files", "show"},
     "metrics": {"config", "checkpoint", "weights"},
+    "reader": {"config", "avatars", "checkpoint", "metrics", "portrait", "weights"},
     "widgets": {"config", "models"},
     "runs": {"config", "checkpoint", "files", "models", "show", "train"},
 }
-ARROWS["__main__"] = set(ARROWS) - {"__init__", "publish", "exercise", "widgets"}
+ARROWS["__main__"] = set(ARROWS) - {"__init__", "publish", "exercise", "widgets", "brush", "portrait"}
 RITUAL = [
     "Objectives", "Where we stand", "Break it", "Check", "Summary", "Exercises", "Where this lives", "References"
 ]  # fmt: skip

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ganlib.losses import discriminator_loss, generator_loss, saturating_generator_loss
+from ganlib.losses import discriminator_loss, generator_loss, gradient_penalty, saturating_generator_loss
 
 REAL = torch.tensor([-3.0, -0.4, 0.0, 1.7, 6.0, 0.3], dtype=torch.float64)
 FAKE = torch.tensor([2.2, -5.0, 0.9, -0.1], dtype=torch.float64)  # another number of them, on purpose
@@ -86,3 +86,18 @@ def test_smoothing_is_one_sided():
     fake = FAKE.clone().requires_grad_()
     discriminator_loss(REAL, fake, real_label=0.9).backward()
     torch.testing.assert_close(fake.grad, torch.sigmoid(FAKE) / len(FAKE))
+
+
+def test_the_gradient_penalty_of_a_linear_d_is_half_its_squared_weights():
+    weights = torch.tensor([1.0, -2.0, 3.0])
+    real = torch.randn(5, 3, requires_grad=True)
+    assert gradient_penalty(real @ weights, real).item() == pytest.approx((1 + 4 + 9) / 2)
+
+
+def test_the_gradient_penalty_of_a_quadratic_d_by_hand_and_its_own_gradient():
+    real = torch.tensor([[1.0], [3.0]], requires_grad=True)
+    scale = torch.tensor(2.0, requires_grad=True)
+    penalty = gradient_penalty((scale * real.square()).sum(dim=1), real)  # D'(x) = 2 scale x
+    assert penalty.item() == pytest.approx(((2 * 2 * 1) ** 2 + (2 * 2 * 3) ** 2) / 2 / 2)
+    penalty.backward()
+    assert scale.grad.item() == pytest.approx(2 * penalty.item() / scale.item())

@@ -16,7 +16,7 @@ from ganlib import checkpoint
 from ganlib.__main__ import main
 from ganlib.checkpoint import load_checkpoint, load_generator, read_about, shipped
 from ganlib.config import RECIPES, recipe
-from ganlib.data import CLASSES, Images, load
+from ganlib.data import NAMES, Images, load
 from ganlib.models import draw_noise, sample
 from ganlib.pixels import denormalize
 from ganlib.train import Record, fit, new_state
@@ -171,11 +171,34 @@ def test_data_takes_a_root(tiny_mnist, few):
     assert read_about("run/generator.pt")["config"]["dataset"] == "mnist" and _rows("run")[0]["images_seen"] == "12"
 
 
+def test_a_dcgan_on_ones_own_pictures(capsys):
+    rng = np.random.default_rng(0)
+    for number, side in enumerate((20, 33, 64)):
+        Path("pics").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (side, 2 * side, 3), dtype=np.uint8)).save(f"pics/{number}.png")
+    fields = ["--set", "hidden_dim=4", "--set", "image_size=16", "--set", "shift=2"]
+    main(["train", "faces", "--dataset", "folder:pics", "--epochs", "2", "--batch-size", "2", *fields, "--out", "run"])
+    assert "2 epochs of faces on folder:pics are in run" in capsys.readouterr().out
+    main(["sample", "run/generator.pt", "--count", "3", "--out", "three.npz"])
+    assert np.load("three.npz")["images"].shape == (3, 3, 16, 16)
+
+
+def test_every_kth_model_is_kept(few):
+    _train("run", "--epochs", 5, "--models-every", 2)
+    assert sorted(path.name for path in Path("run/models").glob("*.pt")) == ["epoch-0002.pt", "epoch-0004.pt"]
+    assert read_about("run/models/epoch-0004.pt")["epoch"] == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
         (["train", "mnits"], ["'mnits'", *RECIPES]),
-        (["train", "mnist", "--dataset", "minst"], ["'minst'", *CLASSES]),
+        (["train", "mnist", "--dataset", "minst"], ["'minst'", *NAMES]),
+        (["train", "mnist", "--dataset", "folder:nosuch"], ["nosuch", "folder or zip"]),
+        (["train", "faces", "--dataset", "digits"], ["digits", "(1, 28, 28)", "faces", "(3, 64, 64)"]),
+        (["train", "mnist", "--set", "hidden_dim"], ["'hidden_dim'", "FIELD=VALUE"]),
+        (["train", "mnist", "--set", "hidden_dim=wide"], ["hidden_dim", "'wide'"]),
+        (["train", "faces", "--set", "image_size=28", "--dataset", "digits"], ["28"]),
         (["train", "mnist", "--epochs", "0"], ["epochs", "0"]),
         (["train", "mnist", "--epochs", "many"], ["--epochs", "many"]),
         (["train", "mnist", "--dataset", "digits", "--batch-size", "0"], ["batch_size", "0"]),

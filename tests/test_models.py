@@ -1,13 +1,24 @@
 """The workshop: shapes, ranges, the layers against hand-written arithmetic, and sampling that leaves no trace."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 
 from ganlib.config import Config
-from ganlib.models import Discriminator, Generator, build, draw_noise, frozen, parameter_count, sample
+from ganlib.models import (
+    FAMILIES,
+    BatchNormGenerator,
+    Discriminator,
+    Generator,
+    build,
+    draw_noise,
+    frozen,
+    parameter_count,
+    sample,
+)
 
 
 def _numbers(network):
@@ -144,3 +155,33 @@ def test_frozen_thaws_after_an_error():
     with pytest.raises(ZeroDivisionError), frozen(D):
         raise ZeroDivisionError
     assert all(parameter.requires_grad for parameter in D.parameters())
+
+
+def test_a_batchnorm_generator_by_hand():
+    torch.manual_seed(0)
+    G = BatchNormGenerator(3, 5, (1, 2, 2)).eval()
+    for layer in G.layers:
+        if isinstance(layer, torch.nn.BatchNorm1d):
+            torch.nn.init.normal_(layer.running_mean), torch.nn.init.uniform_(layer.running_var, 0.5, 2)
+            torch.nn.init.normal_(layer.weight), torch.nn.init.normal_(layer.bias)
+    z = values = torch.randn(4, 3)
+    for linear, norm in zip(G.layers[0:4:3], G.layers[1:5:3], strict=True):
+        values = values @ linear.weight.T + linear.bias
+        values = (values - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
+        values = values.clamp(min=0)
+    by_hand = torch.tanh(values @ G.layers[6].weight.T + G.layers[6].bias).view(4, 1, 2, 2)
+    torch.testing.assert_close(G(z), by_hand)
+
+
+@pytest.mark.parametrize("networks", FAMILIES)
+def test_every_family_gives_the_images_and_logits_that_the_config_asks_for(networks):
+    config = Config(networks=networks, image_size=16, channels=3, latent_dim=7, hidden_dim=4)
+    G, D = build(config)
+    images = G(torch.randn(5, 7))
+    assert images.shape == (5, 3, 16, 16) and images.abs().max() <= 1
+    assert D(images).shape == (5,)
+
+
+def test_the_config_knows_every_family():
+    (entry,) = [entry for entry in dataclasses.fields(Config) if entry.name == "networks"]
+    assert set(entry.metadata["names"]) == set(FAMILIES)

@@ -2,7 +2,7 @@
 
 import torch
 
-from ganlib.pixels import denormalize, normalize
+from ganlib.pixels import denormalize, mirror, normalize
 
 ALL = torch.arange(256, dtype=torch.uint8)
 
@@ -41,3 +41,30 @@ def test_shapes_stay_and_arguments_too():
     assert torch.equal(pixels, before) and torch.equal(images, kept)
     assert denormalize(images).dtype == torch.uint8
     assert normalize(torch.tensor(255, dtype=torch.uint8)).shape == ()
+
+
+def test_a_mirrored_image_is_itself_or_flipped_left_to_right():
+    torch.manual_seed(0)
+    images = torch.randn(1000, 2, 3, 5)
+    mirrored = mirror(images)
+    same = (mirrored == images).flatten(1).all(dim=1)
+    flipped = (mirrored == images[..., [4, 3, 2, 1, 0]]).flatten(1).all(dim=1)
+    assert mirrored.shape == images.shape and (same ^ flipped).all(), "as a whole, in all channels and rows"
+    assert 450 < flipped.sum() < 550
+
+
+def test_mirroring_leaves_its_argument_and_keeps_bytes():
+    pixels = torch.randint(0, 256, (50, 3, 4, 4), dtype=torch.uint8)
+    before = pixels.clone()
+    assert mirror(pixels).dtype == torch.uint8 and torch.equal(pixels, before)
+    assert mirror(pixels[:0]).shape == (0, 3, 4, 4)
+    symmetric = torch.cat([pixels, pixels.flip(3)], dim=3)
+    assert torch.equal(mirror(symmetric), symmetric)
+
+
+def test_mirroring_draws_from_the_global_random_state():
+    images = torch.randn(50, 1, 2, 2)
+    torch.manual_seed(3)
+    one, other = mirror(images), mirror(images)
+    torch.manual_seed(3)
+    assert torch.equal(mirror(images), one) and not torch.equal(one, other)

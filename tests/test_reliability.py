@@ -85,7 +85,7 @@ def test_a_small_version_of_the_command(python):
     figures = json.loads(done.stdout)
     assert figures["failures"] == [] and figures["tried"] == 400 and figures["kills"] == 2
     refused = [refused for _, refused in figures["readers"].values()]
-    assert len(refused) == 7 and all(refused), "a reader that refuses nothing is not reached"
+    assert len(refused) == 9 and all(refused), "a reader that refuses nothing is not reached"
     assert "{" not in figures["page"] and str(done.home) not in figures["page"]
 
 

@@ -13,7 +13,16 @@ from ganlib.config import Config
 from ganlib.losses import discriminator_loss, generator_loss
 from ganlib.models import Discriminator, Generator, draw_noise, sample
 from ganlib.pixels import normalize
-from ganlib.train import Record, discriminator_step, fit, generator_step, move_average, new_state, take_turns
+from ganlib.train import (
+    Record,
+    discriminator_step,
+    fit,
+    generator_step,
+    move_average,
+    new_state,
+    penalty_step,
+    take_turns,
+)
 
 
 def _run(config, pixels):
@@ -162,6 +171,28 @@ def test_the_average_of_a_training_run_by_hand(small):
     assert state.best_g is state.average_g
 
 
+def test_the_average_follows_batchnorms_statistics(small, changed, pixels):
+    state = _run(changed(small, networks="batchnorm-mlp", ema_decay=0.9), pixels)
+    buffers = list(zip(state.average_g.buffers(), state.G.buffers(), strict=True))
+    assert len(buffers) == 6 and all(torch.equal(one, other) for one, other in buffers)
+
+
+def test_the_penalty_step_flattens_d_and_leaves_g_alone(small, changed, weights_of):
+    state = new_state(changed(small, learning_rate_d=1e-2))
+    real, before = torch.randn(20, 1, 4, 4), [weight.clone() for weight in weights_of(state.G)]
+    first, *_, last = [penalty_step(state.D, state.optimizer_d, real, weight=1.0).item() for _ in range(20)]
+    assert 0 <= last < first / 2
+    assert _all_equal(weights_of(state.G), before)
+    assert not real.requires_grad
+
+
+def test_the_penalty_comes_every_few_steps_and_weighs_as_much_more(small, changed, pixels, monkeypatch):
+    weights = []
+    monkeypatch.setattr(train, "penalty_step", lambda *_, weight: weights.append(weight))
+    _run(changed(small, batch_size=1, penalty=0.5, epochs=1), torch.cat([pixels, pixels]))
+    assert weights == [train.PENALTY_EVERY * 0.5] * (50 // train.PENALTY_EVERY)
+
+
 def test_without_ema_there_is_no_average(small, changed):
     state = new_state(changed(small, ema_decay=0.0))
     assert state.average_g is None and state.best_g is state.G
@@ -256,7 +287,8 @@ def test_another_seed_is_another_run(small, changed, pixels, weights_of):
 @pytest.mark.parametrize(
     "change",
     [{"batch_size": 5}, {"learning_rate_g": 1e-3}, {"learning_rate_d": 1e-3}, {"beta1": 0.9}, {"beta2": 0.9},
-     {"real_label": 1.0}, {"dropout": 0.5}, {"ema_decay": 0.5}],
+     {"real_label": 1.0}, {"dropout": 0.5}, {"ema_decay": 0.5}, {"networks": "batchnorm-mlp"},
+     {"mirror": True}, {"bfloat16": True}],
 )  # fmt: skip
 def test_every_number_of_the_config_reaches_the_run(change, small, changed, pixels, weights_of):
     one, other = _run(small, pixels), _run(changed(small, **change), pixels)

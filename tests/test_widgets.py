@@ -13,10 +13,10 @@ from ipywidgets.embed import dependency_state, embed_data
 from torch import nn
 
 from ganlib.checkpoint import load_generator, load_run
-from ganlib.models import Generator, sample
+from ganlib.models import BatchNormGenerator, Generator, sample
 from ganlib.pixels import denormalize
 from ganlib.train import Record
-from ganlib.widgets import explore, timelapse
+from ganlib.widgets import _linear_layers, explore, timelapse
 
 HISTORY = [Record(epoch, 1 / epoch, 2 * epoch, 0.6, 0.4, 0.3, 100 * epoch, 1.0) for epoch in (1, 2)]
 EPOCHS = {epoch: torch.full((3, 1, 2, 2), 100 * epoch, dtype=torch.uint8) for epoch in (2, 0, 1)}
@@ -63,6 +63,17 @@ def test_its_directions_are_the_two_that_the_first_layer_stretches_most():
     with torch.no_grad():
         G.layers[0].weight[:] = torch.tensor([[0.0, 0, 1], [0, -3, 0], [2, 0, 0], [0, 0, 0]])
     assert explore(G).about["directions"] == [[0, 1, 0], [1, 0, 0]]
+
+
+def test_an_explorer_has_batchnorm_in_its_linear_layers():
+    torch.manual_seed(0)
+    G = BatchNormGenerator(3, 5, (1, 2, 2))
+    G(torch.randn(40, 3) + 1)  # so that the running statistics are not 0 and 1
+    first, second, last = _linear_layers(G)
+    assert [type(layer) for layer in (first, second, last)] == [torch.nn.Linear] * 3 and G.training
+    z = torch.randn(6, 3)
+    images = last(second(first(z).relu()).relu()).tanh().view(6, 1, 2, 2)
+    torch.testing.assert_close(images, sample(G, z))
 
 
 def test_explore_says_what_it_takes(says):
