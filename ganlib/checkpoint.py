@@ -42,9 +42,9 @@ def load_generator(weights):
 
 
 def load_run(name):
-    """Name of a shipped network -> its history, a list of Records, and {epoch: bytes (16, C, H, W)} of fixed noise.
+    """Name of a shipped network -> its history, a list of Records, and {epoch: bytes (N, C, H, W)} of fixed noise.
 
-    Of a long run the pictures of every n-th epoch are shipped.
+    N is 16, or 8 in colour. Of a long run the pictures of every n-th epoch are shipped.
     """
     if name not in shipped():
         raise GanlibError(f"There is no shipped run {name!r}; the known ones are {', '.join(shipped())}.")

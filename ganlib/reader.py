@@ -15,7 +15,7 @@ SURE = 0.9  # a face counts as covering a combination if each of its factors is 
 
 
 class Reader(nn.Module):
-    """Image (N, 3, 64, 64) in -1..1 -> logits (N, 21): one for each value of each factor, in the order of FACTORS."""
+    """Image (N, 3, 64, 64) in -1..1 -> logits (N, 20): one for each value of each factor, in the order of FACTORS."""
 
     num_features = 64
 

@@ -32,7 +32,7 @@ ARROWS = {
     "checkpoint": {"config", "files", "models", "train", "weights"},
     "show": {"config", "files", "pixels"},
     "publish": {"config", "files"},
-    "logs": {"config", "files", "show"},
+    "logs": {"config", "show"},
     "metrics": {"config", "checkpoint", "weights"},
     "reader": {"config", "avatars", "checkpoint", "metrics", "portrait", "weights"},
     "widgets": {"config", "models"},

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ganlib.checkpoint import ASSETS, load_checkpoint, save_generator
+from ganlib.checkpoint import ASSETS, load_checkpoint, load_generator, save_generator
 from ganlib.config import recipe
 from ganlib.data import load
 from ganlib.metrics import CLASSIFIERS, load_classifier, score
@@ -25,6 +25,7 @@ from ganlib.train import fit, new_state
 
 FIGURES = Path(__file__).parents[1] / "book" / "figures"
 SHOWN, MOST_EPOCHS = 16, 41  # images of each epoch; of a longer run about every n-th epoch is stored
+SHOWN_LARGE, MOST_EPOCHS_LARGE = 8, 13  # the same for images in colour, of which each has 16 times as many bytes
 MACHINE = f"{torch.get_num_threads()} threads of a {os.cpu_count()}-core {platform.machine()} CPU"
 
 
@@ -32,7 +33,11 @@ def ship(name):
     """Train the recipe called `name`, or take the run in the folder `name`, and write its assets and its picture."""
     state, epochs = take(Path(name)) if Path(name).is_dir() else train(name)
     config, path = state.config, ASSETS / f"{state.config.recipe}.pt"
-    facts = {"history": state.history, "machine": MACHINE, "scores": scores_of(state.best_g, config)}
+    facts = {"machine": MACHINE, "scores": scores_of(state.best_g, config)}
+    models = sorted((Path(name) / "models").glob("*.pt")) if Path(name).is_dir() else []
+    if models:
+        facts["scores_by_epoch"] = {int(one.stem[6:]): scores_of(load_generator(one)[0], config) for one in models}
+    facts["history"] = state.history  # last: the model cards show what stands before it
     save_generator(state.best_g, config, path, **facts)
     images = torch.stack(list(epochs.values())).numpy()
     np.savez_compressed(path.with_name(f"{path.stem}-epochs.npz"), epochs=list(epochs), images=images)
@@ -51,21 +56,21 @@ def train(name):
 
 
 def take(out):
-    """Folder of a run -> its State, and {epoch: bytes (SHOWN, C, H, W)} cut out of its sample grids."""
-    state = load_checkpoint(max((out / "checkpoints").glob("epoch-*.pt")))
-    last = len(state.history)
-    kept = {round(place * last / (MOST_EPOCHS - 1)) for place in range(MOST_EPOCHS)}
+    """Folder of a run -> its State, and {epoch: bytes (N, C, H, W)} cut out of its sample grids."""
+    newest = max((out / "checkpoints").glob("epoch-*.pt"))
+    last = int(newest.stem.removeprefix("epoch-"))
+    state = load_checkpoint(newest, epochs=last)  # a run that was stopped early says so
+    shown, most = (SHOWN, MOST_EPOCHS) if state.config.channels == 1 else (SHOWN_LARGE, MOST_EPOCHS_LARGE)
+    kept = {round(place * last / (most - 1)) for place in range(most)}
     paths = {epoch: out / "samples" / f"epoch-{epoch:04d}.png" for epoch in sorted(kept)}
-    return state, {epoch: cut(path, state.config) for epoch, path in paths.items()}
+    return state, {epoch: cut(path, state.config, shown) for epoch, path in paths.items()}
 
 
-def cut(path, config, gap=2):
-    """PNG file as ganlib.show.save_tile writes it, 8 in a row -> its first SHOWN images, bytes (SHOWN, C, H, W)."""
+def cut(path, config, shown, *, gap=2, columns=8):
+    """PNG file as ganlib.show.save_tile writes it -> its first images, bytes (shown, C, H, W)."""
     picture, side = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1), config.image_size
-    places = [
-        (gap + row * (side + gap), gap + column * (side + gap)) for row in range(SHOWN // 8) for column in range(8)
-    ]
-    return torch.stack([picture[: config.channels, y : y + side, x : x + side] for y, x in places])
+    corners = [[gap + (side + gap) * place for place in divmod(number, columns)] for number in range(shown)]
+    return torch.stack([picture[: config.channels, y : y + side, x : x + side] for y, x in corners])
 
 
 def scores_of(G, config, count=10_000):
@@ -82,12 +87,12 @@ def scores_of(G, config, count=10_000):
 
 
 def draw_strip(epochs, path):
-    """{epoch: bytes (SHOWN, C, H, W)} -> a picture: one row of images for some of the epochs, and for the last."""
+    """{epoch: bytes (N, C, H, W)} -> a picture: one row of images for some of the epochs, and for the last."""
     wanted = [0, 1, 2, 4, 8, max(epochs)] if max(epochs) <= MOST_EPOCHS else [max(epochs) * k // 5 for k in range(6)]
     rows = sorted({min(epochs, key=lambda epoch: abs(epoch - target)) for target in wanted})
     picture = torch.cat([epochs[epoch] for epoch in rows])
     times = 3 if picture.shape[-1] < 64 else 1
-    save_tile(picture.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3), path, columns=SHOWN)
+    save_tile(picture.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3), path, columns=len(epochs[0]))
 
 
 if __name__ == "__main__":
