@@ -83,6 +83,8 @@ def _add_sample_and_score(commands):
 
 
 def _train(options):
+    if options.models_every < 0:
+        raise GanlibError(f"--models-every is {options.models_every}; it must be a whole number, 0 or more.")
     names = "dataset", "epochs", "batch_size", "seed"
     changes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     changes |= dict(parse_field(text) for text in options.set)
@@ -94,22 +96,28 @@ def _train(options):
     else:
         state = new_run(config, out, device)
     config = state.config
-    images = load(config.dataset, root=options.data, fallback=False, size=config.image_size)
-    if tuple(images.pixels.shape[1:]) != config.image_shape:
-        shapes = f"{tuple(images.pixels.shape[1:])}; the recipe {config.recipe} takes {config.image_shape}"
-        raise GanlibError(f"The images of {config.dataset} are {shapes}.")
-    if config.batch_size > len(images.pixels):
-        raise GanlibError(f"batch_size is {config.batch_size}; {config.dataset} has {len(images.pixels)} images.")
+    pixels = _pixels_for(config, options.data)
     if not state.history:
         save_run(state, out)
     with open_board(out / "tensorboard", epoch=len(state.history)) if options.tensorboard else nullcontext() as board:
-        progress = tqdm(fit(state, images.pixels), total=config.epochs, initial=len(state.history), unit="epoch")
+        progress = tqdm(fit(state, pixels), total=config.epochs, initial=len(state.history), unit="epoch")
         for record in progress:
             if board:  # before the checkpoint: a kill in between is mended by the next open_board
                 post(board, record, draw_grid(state))
             save_run(state, out, models_every=options.models_every)
             progress.set_postfix(Loss_D=f"{record.d_loss:.2f}", Loss_G=f"{record.g_loss:.2f}")
     print(f"{len(state.history)} epochs of {config.recipe} on {config.dataset} are in {out}")
+
+
+def _pixels_for(config, root):
+    """Bytes (N, C, H, W) to train on. GanlibError if they do not fit the config, before a run writes anything."""
+    pixels = load(config.dataset, root=root, fallback=False, size=config.image_size).pixels
+    if tuple(pixels.shape[1:]) != config.image_shape:
+        shapes = f"{tuple(pixels.shape[1:])}; the recipe {config.recipe} takes {config.image_shape}"
+        raise GanlibError(f"The images of {config.dataset} are {shapes}.")
+    if config.batch_size > len(pixels):
+        raise GanlibError(f"batch_size is {config.batch_size}; {config.dataset} has {len(pixels)} images.")
+    return pixels
 
 
 def _sample(options):

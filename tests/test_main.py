@@ -196,6 +196,7 @@ def test_every_kth_model_is_kept(few):
         (["train", "mnist", "--dataset", "minst"], ["'minst'", *NAMES]),
         (["train", "mnist", "--dataset", "folder:nosuch"], ["nosuch", "folder or zip"]),
         (["train", "faces", "--dataset", "digits"], ["digits", "(1, 28, 28)", "faces", "(3, 64, 64)"]),
+        (["train", "mnist", "--models-every", "-2"], ["--models-every", "-2"]),
         (["train", "mnist", "--set", "hidden_dim"], ["'hidden_dim'", "FIELD=VALUE"]),
         (["train", "mnist", "--set", "hidden_dim=wide"], ["hidden_dim", "'wide'"]),
         (["train", "faces", "--set", "image_size=28", "--dataset", "digits"], ["28"]),
