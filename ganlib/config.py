@@ -47,6 +47,7 @@ class Config:
     shift: int = _setting(0, 0, 64)  # pixels by which a DCGAN's D sees every image moved at most
     bfloat16: bool = False  # half-precision arithmetic where it is safe (autocast)
     channels_last: bool = False  # the memory layout that convolutions on a CPU prefer
+    compiled: bool = False  # both steps through torch.compile; on CUDA they become CUDA graphs
 
     def __post_init__(self):
         for entry in dataclasses.fields(self):
