@@ -27,7 +27,7 @@ def page(chromium, tmp_path):
     file = tmp_path / "playground.html"
     file.write_text(PAGE.format(static=STATIC.as_uri()))
     page = chromium.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(30_000)
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
@@ -185,16 +185,32 @@ def test_every_shape_is_drawn_and_trains(page, shape, modes):
     assert picture(page) != before
 
 
-def test_the_number_of_modes_can_be_set(page):
-    page.get_by_label("Modes of the ring").fill("5")
-    assert page.evaluate("ganPlayground.state().of") == 5
+@pytest.mark.parametrize(("shape", "first", "most"), [("ring", 8, 12), ("hills", 2, 5)])
+def test_the_number_of_modes_can_be_set_in_two_dimensions_and_in_one(page, shape, first, most):
+    page.get_by_label("Shape of the real data").select_option(shape)
+    slider, of = page.get_by_label("Number of modes"), "ganPlayground.state().of"
+    assert page.evaluate(of) == first and slider.input_value() == str(first)
+    for key, wanted in {"End": most, "ArrowLeft": most - 1, "Home": 1}.items():
+        before = picture(page)
+        slider.press(key)
+        assert page.evaluate(of) == wanted and str(wanted) in slider.evaluate("input => input.parentNode.innerText")
+        assert picture(page) != before
 
 
-def test_every_control_has_a_name(page):
-    controls = page.locator(".gan-playground :is(button, input, select)")
-    assert controls.count() > 15
-    for control in controls.all():
-        assert control.evaluate("c => c.innerText || [...c.labels].map((label) => label.innerText).join()").strip()
+def test_modes_of_a_line_keep_apart(page):
+    for modes in range(1, 6):
+        page.get_by_label("Shape of the real data").select_option("hills")
+        page.get_by_label("Number of modes").fill(str(modes))
+        shape = page.evaluate("ganPlayground.game.shape")
+        centres = sorted(mode[0][0] for mode in shape["modes"])
+        assert len(centres) == modes and all(abs(centre) < 3.2 for centre in centres)
+        assert all(right - left >= 2 * shape["near"] for left, right in itertools.pairwise(centres))
+
+
+def test_one_dimension_fills_both_hills_by_their_shares(page):
+    shares = [[count / 512 for count in run(page, "one dimension", steps)["counts"]] for steps in (1, 600)]
+    away = [max(abs(left - 0.6), abs(right - 0.4)) for left, right in shares]
+    assert away[1] < 0.1 < away[0], shares
 
 
 @pytest.mark.parametrize("width", [390, 1440])

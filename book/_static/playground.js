@@ -108,8 +108,12 @@
   /** A shape is a list of modes, a mode a list of points; a sample is a point of some mode plus noise of width `spread`. */
   const onCircle = (x, y, radius, angle) => [x + radius * Math.cos(angle), y + radius * Math.sin(angle)];
   const span = (count, make) => Array.from({ length: count }, (_, k) => make(k));
+  const TWO_HILLS = { size: 1, modes: [[[-1]], [[1.5]]], share: [0.6, 0.4], spread: 0.4, near: 0.8 }; // of page 1
   const SHAPES = {
-    hills: () => ({ size: 1, modes: [[[-1]], [[1.5]]], share: [0.6, 0.4], spread: 0.4, near: 0.8 }),
+    hills: (count) => (count === 2 ? TWO_HILLS : {
+      size: 1, spread: 1 / Math.max(count, 2.5), near: 2 / Math.max(count, 2.5),
+      modes: span(count, (k) => [[count === 1 ? 0 : (4.4 * k) / (count - 1) - 2.2]]),
+    }),
     ring: (count) => ({ size: 2, modes: span(count, (k) => [onCircle(0, 0, 2, (2 * Math.PI * k) / count)]), spread: 0.2, near: 0.45 }),
     grid: () => ({ size: 2, modes: span(25, (k) => [[(k % 5) - 2, Math.floor(k / 5) - 2]]), spread: 0.08, near: 0.24 }),
     moons: () => ({
@@ -117,6 +121,8 @@
       modes: [1, -1].map((side) => span(60, (k) => onCircle(-0.75 * side, -0.35 * side, 1.5, (side * Math.PI * k) / 59))),
     }),
   };
+
+  const MODES = { ring: [1, 12, 8], hills: [1, 5, 2] }; // fewest, most, and how many to begin with; other shapes are fixed
 
   /** The game: one shape, two networks, and a turn for each of them. */
   class Game {
@@ -339,7 +345,7 @@
   const PRESETS = {
     healthy: { shape: "ring", modes: 8, rateD: -2.3, rateG: -2.5, seed: 1 },
     collapse: { shape: "ring", modes: 8, rateD: -3.3, rateG: -2, seed: 1 },
-    "one dimension": { shape: "hills", modes: 8, rateD: -2.3, rateG: -2.5, seed: 1 },
+    "one dimension": { shape: "hills", modes: 2, rateD: -2.3, rateG: -2.5, seed: 1 },
   };
   const SPEEDS = [
     { words: "slow motion, one turn a second", turns: 1 },
@@ -376,8 +382,8 @@
         <label>Speed <span class="gp-value" data-for="speed"></span><input type="range" data-set="speed" min="0" max="${SPEEDS.length - 1}" step="1" value="3"></label>
         <label>Learning rate of D <span class="gp-value" data-for="rateD"></span><input type="range" data-set="rateD" min="-4" max="-1.5" step="0.1"></label>
         <label>Learning rate of G <span class="gp-value" data-for="rateG"></span><input type="range" data-set="rateG" min="-4" max="-1.5" step="0.1"></label>
-        <label>Shape of the real data <select data-set="shape"><option value="ring">a ring</option><option value="grid">a grid of 25</option><option value="moons">two moons</option><option value="hills">two hills, one dimension</option></select></label>
-        <label>Modes of the ring <span class="gp-value" data-for="modes"></span><input type="range" data-set="modes" min="1" max="12" step="1"></label>
+        <label>Shape of the real data <select data-set="shape"><option value="ring">a ring</option><option value="grid">a grid of 25</option><option value="moons">two moons</option><option value="hills">hills, one dimension</option></select></label>
+        <label>Number of modes <span class="gp-value" data-for="modes"></span><input type="range" data-set="modes" min="1" max="12" step="1"></label>
         <label>Seed <input type="number" data-set="seed" min="0" max="999999" step="1"></label>
         <label class="gp-check"><input type="checkbox" data-set="arrows" checked> show arrows</label>
       </div>
@@ -443,9 +449,10 @@
       find("[data-do=toggle]").textContent = running ? "Pause" : "Start";
       for (const name of ["rateD", "rateG"]) find(`[data-for=${name}]`).textContent = (10 ** settings[name]).toPrecision(2);
       find("[data-for=speed]").textContent = SPEEDS[settings.speed].words;
-      find("[data-for=modes]").textContent = settings.modes;
+      find("[data-for=modes]").textContent = game.shape.modes.length;
       for (const name of ["rateD", "rateG", "speed"]) input(name).setAttribute("aria-valuetext", find(`[data-for=${name}]`).textContent);
-      input("modes").disabled = settings.shape !== "ring";
+      const [fewest, most] = MODES[settings.shape] ?? [settings.modes, settings.modes];
+      Object.assign(input("modes"), { min: fewest, max: most, value: settings.modes, disabled: fewest === most });
       if (!speak) return;
       find(".gp-status").textContent = words();
       find(".gp-field").setAttribute("aria-label", `Real samples, G's samples and D's opinion. ${words()}`);
@@ -500,6 +507,7 @@
       const name = target.dataset.set;
       if (!name) return;
       settings[name] = name === "shape" ? target.value : target.type === "checkbox" ? target.checked : Number(target.value);
+      if (name === "shape") settings.modes = (MODES[settings.shape] ?? [])[2] ?? settings.modes;
       if (["shape", "modes", "seed"].includes(name)) reset();
       else show(!running);
     });
