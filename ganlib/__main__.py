@@ -18,7 +18,7 @@ from ganlib.data import NAMES, load
 from ganlib.files import write_whole
 from ganlib.logs import open_board, post
 from ganlib.models import draw_noise, sample
-from ganlib.pixels import denormalize, normalize
+from ganlib.pixels import denormalize
 from ganlib.runs import draw_grid, new_run, resume_run, save_run
 from ganlib.train import fit
 
@@ -74,11 +74,12 @@ def _add_sample_and_score(commands):
     draw.add_argument("--count", type=int, default=64, help="how many images (default 64)")
     draw.add_argument("--seed", type=int, default=0, help="which noise (default 0)")
     draw.add_argument("--out", metavar="FILE.npz", type=Path, required=True)
-    judge = commands.add_parser("score", help="compare generated images with the test images of a data set")
+    judge = commands.add_parser("score", help="compare generated images with the real ones of a data set")
     judge.set_defaults(command=_score)
     judge.add_argument("source", metavar="WEIGHTS|FILE.npz", help="a generator, or images as `sample` writes them")
-    judge.add_argument("--against", metavar="DATASET", default="mnist", help="whose test images (default mnist)")
-    judge.add_argument("--count", type=int, default=10_000, help="how many images to draw or use (default 10000)")
+    whose = "whose test images, or all of an undivided set (default mnist)"
+    judge.add_argument("--against", metavar="DATASET", default="mnist", help=whose)
+    judge.add_argument("--count", type=int, default=10_000, help="at most so many of each (default 10000)")
     judge.add_argument("--data", metavar="ROOT", help="torchvision data root, as for train")
 
 
@@ -128,10 +129,14 @@ def _sample(options):
     print(f"{len(pixels)} images {pixels.shape[1:]} are in {options.out}")
 
 
+def _check_count(count, least):
+    if not least <= count <= 1_000_000:
+        raise GanlibError(f"--count is {count}; it must be a whole number from {least} to 1000000.")
+
+
 def _draw(weights, count, seed):
     """Weights file or shipped name -> bytes (count, C, H, W), a numpy array."""
-    if not 1 <= count <= 1_000_000:
-        raise GanlibError(f"--count is {count}; it must be a whole number from 1 to 1000000.")
+    _check_count(count, 1)
     G, config = load_generator(weights)
     config = replace(config, seed=seed)
     noise = draw_noise(count, config.latent_dim, seed=config.seed).split(1000)
@@ -139,19 +144,25 @@ def _draw(weights, count, seed):
 
 
 def _score(options):
-    from ganlib.metrics import load_classifier, score  # torchmetrics takes seconds to import
+    from ganlib.metrics import FEWEST, score  # torchmetrics takes seconds to import
+    from ganlib.reader import load_judge
 
-    classifier = load_classifier(options.against)
-    pixels = (
-        _read_images(options.source) if options.source.endswith(".npz") else _draw(options.source, options.count, 0)
-    )
-    real = load(options.against, root=options.data, train=False, fallback=False).pixels
+    against = options.against
+    _check_count(options.count, FEWEST)
+    judge = load_judge(against)
+    real = load(against, root=options.data, train=False, fallback=False).pixels
+    if len(real) > options.count:  # a fixed choice from all over: the first of MNIST are easier than the last
+        real = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[: options.count]]
+    from_file = options.source.endswith(".npz")
+    pixels = _read_images(options.source) if from_file else _draw(options.source, options.count, 0)
     if pixels.shape[1:] != real.shape[1:]:
-        raise GanlibError(f"{options.source} gives images {pixels.shape[1:]}; {options.against} has {real.shape[1:]}.")
-    scores = score(classifier, normalize(real), normalize(torch.from_numpy(pixels[: options.count])))._asdict()
+        raise GanlibError(f"{options.source} gives images {pixels.shape[1:]}; {against} has {tuple(real.shape[1:])}.")
+    scores = score(judge, real, torch.from_numpy(pixels[: options.count]))._asdict()
+    whole = against == "celeba" or against.startswith("folder:")
+    print(f"{options.source} against {'all' if whole else 'test'} images of {against}" + ", undivided" * whole)
     for name, value in scores.items():
-        print(f"{name:10} {value:>10,}" if isinstance(value, int) else f"{name:10} {value:10.3f}")
-    print(json.dumps({"source": options.source, "against": options.against, **scores}))
+        print(f"{name:10} {'-' if value is None else f'{value:,}' if isinstance(value, int) else f'{value:.3f}':>10}")
+    print(json.dumps({"source": options.source, "against": against, "split": "all" if whole else "test", **scores}))
 
 
 def _read_images(path):

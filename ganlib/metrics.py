@@ -7,6 +7,7 @@ from torch import nn
 
 from ganlib.checkpoint import ASSETS
 from ganlib.config import GanlibError
+from ganlib.pixels import normalize
 from ganlib.weights import fill, read_weights
 
 CLASSIFIERS = ASSETS / "classifiers"
@@ -18,6 +19,7 @@ class Classifier(nn.Module):
     """Image (N, 1, 28, 28) in -1..1 -> class logits (N, 10). After LeNet-5 (LeCun 1998), with ReLU and max-pooling."""
 
     num_features = 84
+    image_shape = 1, 28, 28
 
     def __init__(self):
         super().__init__()
@@ -30,6 +32,11 @@ class Classifier(nn.Module):
 
     def forward(self, images):
         return self.head(self.features(images))
+
+    def kinds(self, features):
+        """Features (N, 84) -> how many of 10 classes at least 0.1 % belong to, and their KL from uniform, nats."""
+        shares = torch.bincount(self.head(features).argmax(dim=1), minlength=10) / len(features)
+        return int((shares >= 0.001).sum()), float(torch.special.xlogy(shares, shares * 10).sum())
 
 
 def load_classifier(name):
@@ -51,40 +58,43 @@ class Scores(NamedTuple):
     recall: float  # share of real images near generated ones: 1 is best
     density: float  # like precision, counting neighbours (Naeem 2020): about 1 for real against real
     coverage: float  # share of real images whose neighbourhood holds a generated one: 1 is best
-    classes: int  # of 10, those that at least 0.1 % of the generated images belong to
-    kl: float  # Kullback-Leibler divergence of the generated classes from uniform, nats: 0 is best
+    classes: int | None  # kinds that the judge finds among the generated images; None if it knows no kinds
+    kl: float | None  # Kullback-Leibler divergence of their shares from the right ones, nats: 0 is best
     real: int  # images looked at
     generated: int
 
 
 @torch.no_grad()
-def score(classifier, real, generated):
-    """Images (N, 1, 28, 28) and (M, 1, 28, 28) in -1..1 -> Scores with the features of `classifier`.
+def score(judge, real, generated):
+    """Images (N, C, H, W) and (M, C, H, W), bytes or in -1..1 -> Scores with the features of the network `judge`.
 
-    GanlibError if there are fewer than 1,000 of either: the scores of fewer images say more about the count.
+    A judge is a Classifier, or what ganlib.reader gives for colour. GanlibError if the images have another shape than
+    it takes, or if there are fewer than 1,000 of either: the scores of fewer images say more about the count.
     """
     for name, images in (("real", real), ("generated", generated)):
+        if tuple(images.shape[1:]) != judge.image_shape:
+            raise GanlibError(f"The {name} images are {tuple(images.shape[1:])}; this judge takes {judge.image_shape}.")
         if len(images) < FEWEST:
             raise GanlibError(f"There are {len(images)} {name} images; a score needs at least {FEWEST:,}.")
-    real_features, fake_features = (features_of(classifier, images) for images in (real, generated))
-    labels = classifier.head(fake_features).argmax(dim=1)
-    shares = torch.bincount(labels, minlength=10) / len(labels)
+    real_features, fake_features = (features_of(judge, images) for images in (real, generated))
+    classes, kl = judge.kinds(fake_features)
     return Scores(
         frechet=frechet_distance(real_features, fake_features),
         kid=kernel_distance(real_features, fake_features),
         **neighbour_shares(real_features, fake_features),
-        classes=int((shares >= 0.001).sum()),
-        kl=float(torch.special.xlogy(shares, shares * 10).sum()),
+        classes=classes,
+        kl=kl,
         real=len(real),
         generated=len(generated),
     )
 
 
 @torch.no_grad()
-def features_of(classifier, images):
-    """Images (N, 1, 28, 28) in -1..1 -> features (N, 84) of the classifier in eval mode."""
-    classifier.eval()
-    return torch.cat([classifier.features(part) for part in images.split(1000)])
+def features_of(judge, images):
+    """Images (N, C, H, W), bytes or in -1..1 -> features (N, F) of the judge in eval mode."""
+    judge.eval()
+    parts = (normalize(part) if part.dtype == torch.uint8 else part for part in images.split(1000))
+    return torch.cat([judge.features(part) for part in parts])
 
 
 def frechet_distance(real_features, fake_features):
@@ -115,7 +125,11 @@ def kernel_distance(real_features, fake_features, *, subsets=20, size=1000):
 
 
 def neighbour_shares(real_features, fake_features):
-    """Features (N, F) and (M, F) -> dict of precision, recall (3 neighbours), density and coverage (5 neighbours)."""
+    """Features (N, F) and (M, F) -> dict of precision, recall (3 neighbours), density and coverage (5 neighbours).
+
+    Kynkäänniemi 2019 and Naeem 2020. torchmetrics has none of the four; prdc 0.2 takes one number of neighbours for
+    all, holds each table of distances whole, and counts a distance that is exactly the radius as outside.
+    """
     k = NEIGHBOURS["precision"]
     near_real = inside(fake_features, real_features, radii(real_features, k))
     near_fake = inside(real_features, fake_features, radii(fake_features, k))
@@ -140,3 +154,13 @@ def radii(features, k):
 def inside(points, centres, radius):
     """Points (N, F), balls around centres (M, F) with radius (M,) -> how many balls each point lies in, (N,)."""
     return torch.cat([(torch.cdist(part, centres) <= radius).sum(dim=1) for part in points.split(1000)])
+
+
+def nearest(points, others):
+    """Points (N, F) and (M, F) -> distance (N,) of each to the nearest of the others, and the index (N,) of that one.
+
+    As points take features, or flattened images. A point that is among the others has distance 0.
+    """
+    centre = others.mean(dim=0)  # far from 0 cdist rounds too coarsely to find the nearest
+    index = torch.cat([torch.cdist(part - centre, others - centre).argmin(dim=1) for part in points.split(500)])
+    return (points - others[index]).norm(dim=1), index

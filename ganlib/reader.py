@@ -1,4 +1,4 @@
-"""A window: which factors does a drawn face have, and how many of their common combinations occur in a set of faces?"""
+"""A window: which factors does a drawn face have, how many of their common combinations occur, and who judges what?"""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch import nn
 from ganlib.avatars import FACTORS, VALUES, common, join
 from ganlib.checkpoint import ASSETS
 from ganlib.config import GanlibError
-from ganlib.metrics import FEWEST
+from ganlib.metrics import CLASSIFIERS, FEWEST, load_classifier
 from ganlib.portrait import SIZE
 from ganlib.weights import fill, read_weights
 
@@ -18,6 +18,7 @@ class Reader(nn.Module):
     """Image (N, 3, 64, 64) in -1..1 -> logits (N, 20): one for each value of each factor, in the order of FACTORS."""
 
     num_features = 64
+    image_shape = 3, SIZE, SIZE
 
     def __init__(self):
         super().__init__()
@@ -33,12 +34,49 @@ class Reader(nn.Module):
     def forward(self, images):
         return self.head(self.features(images))
 
+    def kinds(self, features):
+        """Features (N, 64) -> how many of the 280 common combinations occur, and how far the factors' shares are off.
 
-def load_reader():
-    """The Reader that is shipped, in eval mode."""
+        Occur: as for `covered`. Off: KL divergence from the shares of drawings, nats, summed over the seven factors.
+        """
+        factors, sure = _values(self.head(features))
+        kl = 0.0
+        for column, values in zip(factors.T, FACTORS.values(), strict=True):
+            shares, true = torch.bincount(column, minlength=len(values)) / len(column), torch.tensor([*values.values()])
+            kl += float(torch.special.xlogy(shares, shares / true).sum())
+        return int(_occurring(factors, sure).sum()), kl
+
+
+class Stranger(Reader):
+    """The same network among photographs: what it reads in them means nothing, its features can be compared."""
+
+    def kinds(self, features):
+        """It knows no kinds: None, None."""
+        return None, None
+
+
+def load_reader(kind=Reader):
+    """The Reader that is shipped, in eval mode; as a Stranger if `kind` says so."""
     path = READERS / "avatars.pt"
     values, _ = read_weights(path)
-    return fill(Reader(), values, path).eval()
+    return fill(kind(), values, path).eval()
+
+
+def load_judge(name):
+    """Data set name -> the network whose features tell its images apart, for `score`, in eval mode.
+
+    The Classifier of "mnist" or "fashion-mnist", the Reader for "avatars", a Stranger for "celeba" and "folder:PATH",
+    which have no labels to learn from. GanlibError lists the names.
+    """
+    if name == "avatars":
+        return load_reader()
+    if name == "celeba" or name.startswith("folder:"):
+        return load_reader(Stranger)
+    known = sorted(path.stem for path in CLASSIFIERS.glob("*.pt"))
+    if name not in known:
+        known = ", ".join([*known, "avatars", "celeba"])
+        raise GanlibError(f"There is no judge of {name!r}; there is one of {known} and folder:PATH.")
+    return load_classifier(name)
 
 
 def read_factors(images, *, reader=None):
@@ -58,7 +96,7 @@ def covered(images, *, reader=None):
     if len(images) < FEWEST:
         raise GanlibError(f"There are {len(images)} images; coverage needs at least {FEWEST:,}, better 10,000.")
     factors, sure = _read(images, reader)
-    return torch.isin(common(), join(factors[sure >= SURE])).float().mean().item()
+    return _occurring(factors, sure).float().mean().item()
 
 
 @torch.no_grad()
@@ -67,10 +105,19 @@ def _read(images, reader):
     if images.dim() != 4 or images.shape[1:] != (3, SIZE, SIZE):
         raise GanlibError(f"Images of shape {tuple(images.shape)} are no avatars; theirs is (N, 3, {SIZE}, {SIZE}).")
     reader = reader or load_reader()
-    logits = torch.cat([reader(part) for part in images.float().cpu().split(1000)])
+    return _values(torch.cat([reader(part) for part in images.float().cpu().split(1000)]))
+
+
+def _values(logits):
+    """Logits (N, 20) -> values of the factors (N, 7), and the probability (N,) of the least certain one."""
     best = [part.softmax(dim=1).max(dim=1) for part in logits.split(VALUES, dim=1)]
     sure = torch.stack([part.values for part in best], dim=1).amin(dim=1)
     return torch.stack([part.indices for part in best], dim=1), sure
+
+
+def _occurring(factors, sure):
+    """Values of the factors (N, 7) and certainty (N,) -> which of the common combinations occur, bool (280,)."""
+    return torch.isin(common(), join(factors[sure >= SURE]))
 
 
 def accuracy(factors, truth):

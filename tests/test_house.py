@@ -33,7 +33,7 @@ ARROWS = {
     "show": {"config", "files", "pixels"},
     "publish": {"config", "files"},
     "logs": {"config", "show"},
-    "metrics": {"config", "checkpoint", "weights"},
+    "metrics": {"config", "checkpoint", "pixels", "weights"},
     "reader": {"config", "avatars", "checkpoint", "metrics", "portrait", "weights"},
     "widgets": {"config", "models"},
     "runs": {"config", "checkpoint", "files", "models", "show", "train"},

@@ -14,9 +14,11 @@ import ganlib
 from ganlib import __main__ as corridor
 from ganlib import checkpoint
 from ganlib.__main__ import main
+from ganlib.avatars import draw
 from ganlib.checkpoint import load_checkpoint, load_generator, read_about, shipped
 from ganlib.config import RECIPES, recipe
 from ganlib.data import NAMES, Images, load
+from ganlib.metrics import Scores
 from ganlib.models import draw_noise, sample
 from ganlib.pixels import denormalize
 from ganlib.train import Record, fit, new_state
@@ -310,6 +312,87 @@ def test_bad_weights_for_a_sample(weights, refused):
     beside.unlink()
     refused("sample", weights, "--out", "a.npz", names=[beside])
     assert not Path("a.npz").exists()
+
+
+# --- score ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    return draw(2200, seed=1)[0]
+
+
+@pytest.fixture
+def instead(monkeypatch):
+    """`instead(pixels)`: every data set consists of these bytes."""
+
+    def put(pixels):
+        images = Images("stand-in", pixels, torch.zeros(len(pixels), dtype=torch.int64), ("one",))
+        monkeypatch.setattr(corridor, "load", lambda *name, **how: images)
+
+    return put
+
+
+def _scored(capsys):
+    """What `score` has printed: its first line, {name: text} of the table, and the json."""
+    first, *table, last = capsys.readouterr().out.splitlines()
+    return first, dict(line.split() for line in table), json.loads(last)
+
+
+def test_score_of_drawings_prints_a_table_and_json(drawings, instead, capsys):
+    instead(drawings[:1200])
+    np.savez_compressed("a.npz", images=drawings[1200:].numpy())
+    main(["score", "a.npz", "--against", "avatars"])
+    first, table, scores = _scored(capsys)
+    assert first == "a.npz against test images of avatars"
+    assert (scores["real"], scores["generated"], scores["split"]) == (1200, 1000, "test")
+    assert scores["frechet"] < 20 and scores["precision"] > 0.85 and 200 < scores["classes"] <= 280
+    assert set(table) == set(Scores._fields) == set(scores) - {"source", "against", "split"}
+    assert table["real"] == "1,200" and table["frechet"] == f"{scores['frechet']:.3f}"
+
+    main(["score", "a.npz", "--against", "avatars", "--count", "1000"])
+    assert _scored(capsys)[2]["real"] == 1000
+
+
+def test_score_against_photographs_has_no_kinds_and_says_that_they_are_not_divided(drawings, instead, capsys):
+    instead(drawings[:1100])
+    np.savez_compressed("a.npz", images=drawings[1100:].numpy())
+    for against in "celeba", "folder:pictures":
+        main(["score", "a.npz", "--against", against])
+        first, table, scores = _scored(capsys)
+        assert first == f"a.npz against all images of {against}, undivided" and scores["split"] == "all"
+        assert scores["classes"] is scores["kl"] is None and table["classes"] == table["kl"] == "-"
+
+
+def test_score_of_a_generator_is_that_of_its_images(weights, instead, capsys):
+    instead(load("digits").pixels)
+    main(["score", str(weights), "--count", "1000"])
+    drawn = _scored(capsys)[2]
+    main(["sample", str(weights), "--count", "1000", "--out", "a.npz"])
+    capsys.readouterr()
+    main(["score", "a.npz", "--count", "1000"])
+    filed = _scored(capsys)[2]
+    assert {name: drawn[name] for name in Scores._fields} == {name: filed[name] for name in Scores._fields}
+    assert drawn["frechet"] > 500 and drawn["classes"] <= 10 and drawn["real"] == 1000
+
+
+def test_bad_wishes_for_a_score(weights, drawings, instead, refused):
+    np.savez_compressed("few.npz", images=drawings[:999].numpy())
+    np.savez_compressed("small.npz", images=drawings[:1000, :, :32, :32].numpy())
+    np.savez_compressed("floats.npz", images=drawings[:10].numpy() / 255)
+    Path("no.npz").write_bytes(b"PK")
+    refused("score", weights, "--against", "mnist", names=["mnist"])  # which is not here
+    refused("score", "few.npz", "--against", "celeba", names=["CelebA"])
+    refused("score", "few.npz", "--against", "cats", names=["cats", "avatars, celeba"])
+    refused("score", "few.npz", "--count", 999, names=["--count is 999", 1000])
+    instead(drawings[:1000])
+    refused("score", "few.npz", "--against", "celeba", names=["999 generated images", "1,000"])
+    refused("score", "small.npz", "--against", "celeba", names=["small.npz", "(3, 32, 32)", "(3, 64, 64)"])
+    refused("score", weights, "--against", "avatars", "--count", 1000, names=[weights, "(1, 28, 28)", "(3, 64, 64)"])
+    refused("score", "floats.npz", "--against", "avatars", names=["floats.npz", "float64", "uint8"])
+    refused("score", "no.npz", "--against", "avatars", names=["no.npz", "`images`"])
+    instead(drawings[:10])
+    refused("score", weights, "--against", "folder:x", names=["(3, 64, 64)"])
 
 
 # --- as a program -----------------------------------------------------------------------------------------------------

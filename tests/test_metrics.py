@@ -11,10 +11,12 @@ from ganlib.metrics import (
     inside,
     kernel_distance,
     load_classifier,
+    nearest,
     neighbour_shares,
     radii,
     score,
 )
+from ganlib.pixels import normalize
 
 
 def clouds(*centres, each=500, seed=0):
@@ -81,6 +83,38 @@ def test_the_scores_of_a_hand_made_set_count_images_and_classes():
 def test_too_few_images_are_an_error_and_no_number(real, generated, word):
     with pytest.raises(GanlibError, match=rf"\d+ {word} images; a score needs at least 1,000"):
         score(Classifier(), torch.zeros(real, 1, 28, 28), torch.zeros(generated, 1, 28, 28))
+
+
+def test_bytes_and_floats_score_alike():
+    pixels = torch.randint(0, 256, (2000, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    classifier = Classifier()
+    assert score(classifier, pixels[:1000], pixels[1000:]) == score(
+        classifier, normalize(pixels[:1000]), normalize(pixels[1000:])
+    )
+
+
+def test_images_of_another_shape_are_one_sentence():
+    gray, colour = torch.zeros(1000, 1, 28, 28), torch.zeros(1000, 3, 64, 64)
+    with pytest.raises(GanlibError, match=r"^The generated images are \(3, 64, 64\); this judge takes \(1, 28"):
+        score(Classifier(), gray, colour)
+    with pytest.raises(GanlibError, match="The real images are"):
+        score(Classifier(), colour, gray)
+
+
+def test_the_nearest_by_hand():
+    distance, index = nearest(
+        torch.tensor([[0.0, 0.0], [9.0, 4.0]]), torch.tensor([[9.0, 0.0], [3.0, 4.0], [9.0, 7.0]])
+    )
+    assert distance.tolist() == [5, 3] and index.tolist() == [1, 2]
+
+
+def test_a_copy_has_distance_zero_however_many_there_are():
+    others = clouds(100, each=3000)  # far from 0, where the fast way to a distance rounds most
+    copied = torch.randperm(3000, generator=torch.Generator().manual_seed(1))[:1200]
+    distance, index = nearest(others[copied], others)
+    assert (distance == 0).all() and torch.equal(index, copied)
+    assert nearest(others[copied] + 0.01, others)[0].min() > 0
 
 
 def test_features_do_not_depend_on_the_batch():

@@ -1,12 +1,15 @@
 """The reader of faces: right on fresh drawings and on spoiled ones, and a coverage that can be worked out by hand."""
 
+import math
+
 import pytest
 import torch
 
 from ganlib.avatars import FACTORS, common, draw, split
 from ganlib.config import GanlibError
+from ganlib.metrics import Classifier, features_of, score
 from ganlib.pixels import normalize
-from ganlib.reader import READERS, Reader, accuracy, covered, load_reader, read_factors
+from ganlib.reader import READERS, Reader, Stranger, accuracy, covered, load_judge, load_reader, read_factors
 from ganlib.weights import read_about
 
 
@@ -89,3 +92,58 @@ def test_too_few_images_and_other_shapes_are_one_sentence():
 def test_the_json_says_how_good_the_reader_is():
     about = read_about(READERS / "avatars.pt")
     assert list(about["test_accuracy"]) == [*FACTORS, "all"] and about["test_accuracy"]["all"] >= 0.995
+
+
+def test_the_judge_of_drawings_counts_combinations_and_compares_shares(fresh):
+    judge, (images, labels) = load_judge("avatars"), fresh
+    features = features_of(judge, images)
+    expected = torch.isin(common(), labels).sum().item()
+    with torch.no_grad():
+        classes, kl = judge.kinds(features)
+        blue = judge.kinds(features[split(labels)[:, 0] == 0])
+    assert abs(classes - expected) <= 5 and classes == round(covered(images) * len(common()))
+    assert 0 <= kl < 0.02
+    assert blue[0] < 0.8 * classes and blue[1] == pytest.approx(math.log(2), abs=0.05)  # blue has half of the faces
+
+
+def test_one_face_over_and_over_is_one_kind_and_as_uneven_as_can_be(fresh):
+    judge, values = load_judge("avatars"), [list(values.values()) for values in FACTORS.values()]
+    place = torch.isin(fresh[1], common()).nonzero()[0]
+    with torch.no_grad():
+        classes, kl = judge.kinds(features_of(judge, fresh[0][place]).expand(1000, -1))
+    chosen = split(fresh[1][place])[0].tolist()
+    assert classes == 1
+    assert kl == pytest.approx(-sum(math.log(shares[i]) for shares, i in zip(values, chosen, strict=True)), abs=1e-4)
+
+
+def test_scores_of_drawings_and_of_spoiled_ones(fresh):
+    judge, pixels = load_judge("avatars"), draw(1000, seed=9)[0]
+    good = score(judge, fresh[0], pixels)
+    assert good.frechet < 10 and good.precision > 0.85 and good.recall > 0.85 and good.classes > 200
+    assert (good.real, good.generated) == (2000, 1000)
+    turned = score(judge, fresh[0], pixels.flip(2))
+    assert turned.frechet > 50 * good.frechet and turned.precision < 0.2 and turned.kl > 1
+
+
+@pytest.mark.parametrize(
+    "name, kind", [("mnist", Classifier), ("fashion-mnist", Classifier), ("avatars", Reader), ("celeba", Stranger),
+                   ("folder:pictures", Stranger)]
+)  # fmt: skip
+def test_every_data_set_has_its_judge(name, kind):
+    judge = load_judge(name)
+    assert type(judge) is kind and not judge.training
+    assert judge.features(torch.zeros(2, *judge.image_shape)).shape == (2, judge.num_features)
+
+
+def test_the_judge_of_photographs_sees_the_same_and_knows_no_kinds(fresh):
+    stranger = load_judge("celeba")
+    assert torch.equal(features_of(stranger, fresh[0][:50]), features_of(load_reader(), fresh[0][:50]))
+    scores = score(stranger, fresh[0], fresh[0][:1000])
+    assert scores.classes is None and scores.kl is None and scores.frechet < 10
+
+
+@pytest.mark.parametrize("name", ["cats", "digits", "celeb", "x" * 1000])
+def test_an_unknown_judge_lists_the_known_ones(name, one_sentence):
+    with pytest.raises(GanlibError) as caught:
+        load_judge(name)
+    one_sentence(str(caught.value), "fashion-mnist, mnist, avatars, celeba and folder:PATH")
