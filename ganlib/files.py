@@ -8,6 +8,7 @@ import struct
 import tempfile
 import zlib
 from contextlib import contextmanager, suppress
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 
@@ -20,6 +21,14 @@ FILES = {  # file name -> (kind, images or labels in it)
     "t10k-labels-idx1-ubyte": ("labels", 10_000),
 }
 FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+PUBLISHED = {  # data set -> MD5 of its unpacked files; of Fashion-MNIST copies in another order are about
+    "mnist": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    }
+}
 TIMEOUT = 20  # seconds without a byte before a mirror is given up
 
 
@@ -137,19 +146,31 @@ def _expected(file):
 
 
 def _check_files(name, raw, source=None):
-    """Raise GanlibError unless each unpacked IDX file in `raw` (from `source`) has the right header and length."""
+    """Raise GanlibError unless the IDX files in `raw` (unpacked from `source`) are those of the data set."""
     for file in FILES:
-        header, length = _expected(file)
-        with open(raw / file, "rb") as opened:
-            found = opened.read(len(header))
-        size = (raw / file).stat().st_size
-        if found != header or size != length:
-            more = " or more" if source and size > length else ""
-            wrong = "" if found == header else ", and its header is wrong"
-            raise GanlibError(
-                f"{(source or raw) / file} is not the {FILES[file][0]} file of {name}: it has {size:,} bytes{more} "
-                f"and should have {length:,}{wrong}; delete it and fetch it again."
-            )
+        if wrong := _what_is_wrong(name, file, raw / file, unpacked=source is not None):
+            what = f"{(source or raw) / file} is not the {FILES[file][0]} file of {name}"
+            raise GanlibError(f"{what}: {wrong}; delete it and fetch it again.")
+
+
+def _what_is_wrong(name, file, path, unpacked):
+    """What the header, the length or the MD5 of an IDX file is and should be, or ""."""
+    header, length = _expected(file)
+    found, about = read_whole(path, len(header)), path.stat()
+    if found != header or about.st_size != length:
+        more = " or more" if unpacked and about.st_size > length else ""
+        wrong = "" if found == header else ", and its header is wrong"
+        return f"it has {about.st_size:,} bytes{more} and should have {length:,}{wrong}"
+    published = PUBLISHED.get(name, {}).get(file)
+    if published and (md5 := _md5_of(path, about.st_size, about.st_mtime_ns)) != published:
+        return f"its MD5 is {md5} and should be {published}"
+    return ""
+
+
+@cache
+def _md5_of(path, size, changed):
+    """The MD5 of a file: once per process, while its size and the time of its last change stay the same."""
+    return hashlib.md5(read_whole(path)).hexdigest()
 
 
 def write_whole(path, content):
@@ -169,9 +190,10 @@ def write_whole(path, content):
         raise GanlibError(f"Cannot write {path} ({error.strerror}); make room or choose another folder.") from None
 
 
-def read_whole(path):
-    """The bytes of a file."""
+def read_whole(path, most=-1):
+    """The bytes of a file, or the first `most` of them."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read(most)
     except OSError as error:
         raise GanlibError(f"{path} cannot be read ({error.strerror}); make it readable.") from None

@@ -56,9 +56,20 @@ def fill(part, values, path):
 
 
 def pack(content):
+    """A dict of tensors and plain values -> the bytes of torch.save. GanlibError where a number is not finite."""
+    if not _is_finite(content):
+        raise GanlibError(
+            "The weights are no longer finite and are not saved; most likely the learning rate is too high."
+        )
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
+
+
+def _is_finite(value):
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return not torch.is_tensor(value) or bool(value.isfinite().all())
 
 
 def unpack(packed, path):

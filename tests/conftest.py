@@ -6,11 +6,13 @@ import hashlib
 import http.server
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -65,6 +67,7 @@ def tiny_mnist(monkeypatch, offline):
     counts = {"train-images-idx3-ubyte": 12, "train-labels-idx1-ubyte": 12}
     counts |= {"t10k-images-idx3-ubyte": 5, "t10k-labels-idx1-ubyte": 5}
     monkeypatch.setattr(files, "FILES", {name: (files.FILES[name][0], count) for name, count in counts.items()})
+    monkeypatch.setattr(files, "PUBLISHED", {})
     return Tiny(offline)
 
 
@@ -206,6 +209,37 @@ def python(tmp_path):
         done.home = home
         return done
 
+    return run
+
+
+@pytest.fixture(scope="session")
+def torchrun():
+    """`torchrun(script or "-m", …, flags=[…])`: two processes on this machine, ended with all they started when late."""
+    root = Path(__file__).parents[1]
+
+    @contextmanager
+    def start(*arguments, flags=()):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GANLIB", "XDG", "MPL"))}
+        kept |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
+        kept |= {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *flags]
+        process = subprocess.Popen(
+            [*command, *map(str, arguments)], cwd=root, env=kept, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    def run(*arguments, flags=(), timeout=240):
+        with start(*arguments, flags=flags) as process:
+            out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    run.start = start
     return run
 
 

@@ -252,8 +252,8 @@ DCGAN = {"networks": "dcgan", "image_size": 16, "channels": 3, "hidden_dim": 4, 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 @pytest.mark.parametrize(
     "change",
-    [{"dropout": 0.0}, {"dropout": 0.3}, {"networks": "batchnorm-mlp", "penalty": 1.0},
-     DCGAN, DCGAN | {"channels_last": True, "dropout": 0.3, "penalty": 0.1}],
+    [{"dropout": 0.0}, {"dropout": 0.3}, {"bfloat16": True}, {"networks": "batchnorm-mlp", "penalty": 1.0},
+     DCGAN, DCGAN | {"channels_last": True, "dropout": 0.3, "penalty": 0.1}, DCGAN | {"bfloat16": True}],
 )  # fmt: skip
 def test_n_and_n_epochs_are_2n_bit_for_bit(tmp_path, small, changed, pixels, ema_decay, change, same_history):
     config = changed(small, ema_decay=ema_decay, **change)

@@ -26,6 +26,21 @@ def test_a_value_outside_its_range_is_named(name, value, says):
         recipe("mnist", **{name: value})
 
 
+@pytest.mark.parametrize("entry", dataclasses.fields(Config), ids=lambda entry: entry.name)
+def test_every_field_refuses_what_is_no_value_of_it(entry, says):
+    wrong = [None, [1], {}, b"5", object]
+    for end, beyond in (("low", -1), ("high", 1)):
+        if end in entry.metadata:
+            low, high = entry.metadata["low"], entry.metadata["high"]
+            wrong += [entry.metadata[end] + beyond, "1", True, float("nan"), beyond * float("inf")]
+    wrong += [0, "True"] if entry.type is bool else []
+    wrong += ["nosuch", 1] if "names" in entry.metadata else []
+    for value in wrong:
+        right = entry.metadata.get("names") or ([low, high] if "low" in entry.metadata else [])
+        with says(f"{entry.name} is {value!r}; it must be ", *right):
+            Config(**{entry.name: value})
+
+
 def test_both_ends_of_every_range_are_allowed():
     for entry in dataclasses.fields(Config):
         for end in ("low", "high"):

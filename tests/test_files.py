@@ -1,12 +1,12 @@
 """The gate: files come in whole and checked, or not at all, or with one clear sentence."""
 
 import gzip
+import hashlib
+import multiprocessing
 import os
 import shutil
 import socket
 import stat
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -127,6 +127,79 @@ def test_images_and_labels_swapped(tiny_mnist, says):
         fetch("mnist", root=raw.parents[1])
 
 
+@pytest.fixture
+def published(tiny_mnist, monkeypatch):
+    """The tiny MNIST as if it were the published one; how often a checksum was taken."""
+    sums = {file: hashlib.md5(content).hexdigest() for file, content in tiny_mnist.plain.items()}
+    taken, md5 = [], hashlib.md5
+    monkeypatch.setattr(files, "PUBLISHED", {"mnist": sums})
+    monkeypatch.setattr(files.hashlib, "md5", lambda content: taken.append(len(content)) or md5(content))
+    return sums, taken
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("file", [IMAGES, LABELS])
+@pytest.mark.parametrize("how", [lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+                                 lambda content: content[:16] + bytes(len(content) - 16)])  # fmt: skip
+def test_an_mnist_of_the_right_length_with_other_bytes_is_named(tiny_mnist, published, how, file, zipped, says):
+    source, broken = tiny_mnist.root(zipped=zipped), how(tiny_mnist.plain[file])
+    assert _holds(fetch("mnist", root=source), tiny_mnist)
+    path = source / "MNIST" / "raw" / (f"{file}.gz" if zipped else file)
+    path.write_bytes(gzip.compress(broken) if zipped else broken)
+    found = hashlib.md5(broken).hexdigest()
+    with says(source / "MNIST" / "raw" / file, f"MD5 is {found}", published[0][file], "fetch it again") as caught:
+        fetch("mnist", root=source)
+    assert not isinstance(caught.value, MissingDataError), "a wrong file must not be papered over with digits"
+    assert len(_tree(cache_folder())) == 4 * zipped, "of what is wrong nothing may stay in the cache"
+
+
+def test_the_checksum_of_a_file_is_taken_once(tiny_mnist, published, says):
+    root, taken = tiny_mnist.root(), published[1]
+    for _ in range(3):
+        fetch("mnist", root=root)
+    assert sorted(taken) == sorted(map(len, tiny_mnist.plain.values()))
+    path = root / "MNIST" / "raw" / IMAGES
+    os.utime(path, ns=(0, 0))
+    fetch("mnist", root=root)
+    assert len(taken) == 5, "changed, so looked at again"
+
+
+def test_a_fashion_mnist_in_another_order_is_taken_as_it_is(tiny_mnist, published):
+    root = tiny_mnist.root(name="FashionMNIST")
+    assert fetch("fashion-mnist", root=root) == root and published[1] == []
+
+
+def test_the_published_checksums_are_there_for_each_file():
+    assert files.PUBLISHED["mnist"].keys() == files.FILES.keys()
+    assert {len(bytes.fromhex(md5)) for md5 in files.PUBLISHED["mnist"].values()} == {16}
+
+
+def test_the_real_mnist_is_the_published_one(real_mnist):
+    fetch("mnist", root=real_mnist)
+
+
+@pytest.mark.skipif(not os.geteuid(), reason="root may read every file")
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_file_that_may_not_be_read(tiny_mnist, zipped, says):
+    source = tiny_mnist.root(zipped=zipped)
+    path = source / "MNIST" / "raw" / f"{IMAGES}{'.gz' * zipped}"
+    path.chmod(0)
+    with says(path, "Permission denied"):
+        fetch("mnist", root=source)
+
+
+def test_a_file_that_fails_while_it_is_read(tiny_mnist, monkeypatch, says):
+    """A drive that is unplugged, a network folder that is gone."""
+
+    def gone(path, *_):
+        raise OSError(5, "Input/output error")
+
+    source = tiny_mnist.root()
+    monkeypatch.setattr("builtins.open", gone)
+    with says(source / "MNIST" / "raw" / IMAGES, "Input/output error"):
+        fetch("mnist", root=source)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -214,27 +287,45 @@ def test_a_file_that_another_process_reads_is_never_written_to(tiny_mnist, monke
     assert not [path for path in _tree(cache_folder()) if ".new" in path]
 
 
-def test_two_processes_unpack_at_once(tiny_mnist):
-    source = tiny_mnist.root(zipped=True)
-    program = (
-        "import sys, time; from pathlib import Path; from ganlib import files\n"
-        f"files.FILES = {files.FILES!r}\n"
-        "Path(sys.argv[2]).touch()\n"
-        "while len(list(Path(sys.argv[2]).parent.glob('ready-*'))) < 2: time.sleep(0.001)\n"
-        "for turn in range(30):\n"
-        "    root = files.fetch('mnist', root=sys.argv[1])\n"
-        "    print(sum(len((root / 'MNIST' / 'raw' / file).read_bytes()) for file in files.FILES))\n"
-    )
-    started = [
-        subprocess.Popen([sys.executable, "-c", program, str(source), str(source.parent / f"ready-{number}")],
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for number in range(2)
-    ]  # fmt: skip
-    total = sum(map(len, tiny_mnist.plain.values()))
+def _both_at_once(tiny, root):
+    """Two processes fetch at once into a new cache or a new root/TURN, thirty times, one ever later within it."""
+    context = multiprocessing.get_context("fork")
+    together = context.Barrier(2)
+
+    def fetch_all(late):
+        for turn in range(30):
+            os.environ["XDG_CACHE_HOME"] = str(tiny.folder / "caches" / str(turn))
+            together.wait(60)
+            time.sleep(late * turn / 2000)
+            assert _holds(fetch("mnist", root=str(root).replace("TURN", str(turn))), tiny)
+
+    started = [context.Process(target=fetch_all, args=(late,)) for late in (False, True)]
     for process in started:
-        out, err = process.communicate(timeout=240)
-        assert (process.returncode, err, set(out.split())) == (0, "", {str(total)})
-    (root,) = cache_folder().iterdir()
+        process.start()
+    for process in started:
+        process.join(240)
+        assert process.exitcode == 0
+
+
+def test_two_processes_download_at_once(tiny_mnist, mirror, tmp_path):
+    _both_at_once(tiny_mnist, tmp_path / "data" / "TURN")
+    whole = sorted(f"{turn}/MNIST/raw/{file}" for turn in range(30) for file in files.FILES)
+    assert _tree(tmp_path / "data") == whole and len(mirror.seen) > 30 * 4, "both must have asked"
+
+
+def test_two_processes_unpack_at_once(tiny_mnist, monkeypatch):
+    def in_halves(path, content):
+        with open(path, "wb", buffering=0) as file:
+            file.write(content[: len(content) // 2])
+            time.sleep(0.005)
+            file.write(content[len(content) // 2 :])
+
+    source = tiny_mnist.root(zipped=True)
+    monkeypatch.setattr(Path, "write_bytes", in_halves)
+    _both_at_once(tiny_mnist, source)
+    roots = list((tiny_mnist.folder / "caches").glob("*/ganlib/*"))
+    assert len(roots) == 30
+    root = roots[0]
     assert root.name.startswith("unpacked-") and _tree(root) == sorted(f"MNIST/raw/{file}" for file in files.FILES)
 
 
@@ -313,6 +404,13 @@ def _trickle(request, content):
         time.sleep(0.05)
 
 
+def _stalls_midway(request, content):
+    """Half of the file, and then not a byte more."""
+    _cut_off(request, content)
+    if request.command == "GET":
+        _hang(request, content)
+
+
 def _other_bytes(request, content):
     """The right length, but not the bytes that the published checksum was made of."""
     request.server.whole(request, content[:-1] + bytes([content[-1] ^ 1]))
@@ -324,6 +422,7 @@ ANSWERS = {
     "a wrong checksum": _other_bytes,
     "slow": _trickle,
     "cut off": _cut_off,
+    "stalled midway": _stalls_midway,
     "cut off within a chunk": _chunk_cut_off,
     "a log-in page": _html,
     "not found": lambda request, content: request.send_error(404),
@@ -361,7 +460,7 @@ def test_a_download_that_fails_leaves_nothing(tiny_mnist, mirror, tmp_path, monk
 
 REASONS = {
     "forbidden": "403", "a redirect loop": "redirect", "a wrong checksum": "corrupted", "a log-in page": "corrupted",
-    "silence": "timed out",
+    "silence": "timed out", "stalled midway": "timed out",
 }  # fmt: skip
 
 
@@ -394,6 +493,22 @@ def test_all_mirrors_that_failed_are_named_with_the_reason(tiny_mnist, mirror, t
               kind=MissingDataError):  # fmt: skip
         fetch("mnist", root=tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_slow_mirror_that_goes_on_sending_is_waited_for(tiny_mnist, mirror, tmp_path, monkeypatch):
+    """All in all it takes longer than TIMEOUT, which is for a time without a byte."""
+    monkeypatch.setattr(files, "TIMEOUT", 0.4)
+
+    def slow(request, content):
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        for piece in (content[:9], content[9:20], content[20:40], content[40:]) * (request.command == "GET"):
+            time.sleep(0.15)
+            request.wfile.write(piece)
+
+    mirror.answer = slow
+    assert _holds(fetch("mnist", root=tmp_path), tiny_mnist)
 
 
 def test_an_interrupted_download_leaves_nothing(tiny_mnist, mirror, tmp_path, monkeypatch):

@@ -45,6 +45,19 @@ def test_weights_of_another_network_are_refused(saved, other):
         fill(other, values, saved[1])
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_not_saved(saved, number):
+    network, path = saved
+    before = path.read_bytes(), path.with_suffix(".json").read_bytes()
+    with torch.no_grad():
+        network.weight[1, 2] = number
+    with pytest.raises(GanlibError, match="no longer finite and are not saved"):
+        save_weights(network, path)
+    with pytest.raises(GanlibError, match="no longer finite and are not saved"):
+        pack({"a": {"b": {0: network.weight.detach()}}})
+    assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == before
+
+
 class Harm:
     """Unpickling one of these would make a folder."""
 
