@@ -144,15 +144,13 @@ def _draw(weights, count, seed):
 
 
 def _score(options):
-    from ganlib.metrics import FEWEST, score  # torchmetrics takes seconds to import
+    from ganlib.metrics import FEWEST, choose, score  # torchmetrics takes seconds to import
     from ganlib.reader import load_judge
 
     against = options.against
     _check_count(options.count, FEWEST)
     judge = load_judge(against)
-    real = load(against, root=options.data, train=False, fallback=False).pixels
-    if len(real) > options.count:  # a fixed choice from all over: the first of MNIST are easier than the last
-        real = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[: options.count]]
+    real = choose(load(against, root=options.data, train=False, fallback=False).pixels, options.count)
     from_file = options.source.endswith(".npz")
     pixels = _read_images(options.source) if from_file else _draw(options.source, options.count, 0)
     if pixels.shape[1:] != real.shape[1:]:

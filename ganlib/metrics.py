@@ -89,6 +89,13 @@ def score(judge, real, generated):
     )
 
 
+def choose(pixels, count):
+    """Images (N, ...) -> all of them, or `count` that are always the same: the first of a data set may be special."""
+    if len(pixels) <= count:
+        return pixels
+    return pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:count]]
+
+
 @torch.no_grad()
 def features_of(judge, images):
     """Images (N, C, H, W), bytes or in -1..1 -> features (N, F) of the judge in eval mode."""

@@ -6,6 +6,7 @@ import torch
 from ganlib.config import GanlibError
 from ganlib.metrics import (
     Classifier,
+    choose,
     features_of,
     frechet_distance,
     inside,
@@ -115,6 +116,14 @@ def test_a_copy_has_distance_zero_however_many_there_are():
     distance, index = nearest(others[copied], others)
     assert (distance == 0).all() and torch.equal(index, copied)
     assert nearest(others[copied] + 0.01, others)[0].min() > 0
+
+
+def test_the_chosen_come_from_all_over_and_are_always_the_same():
+    pixels = torch.arange(1000)
+    chosen = choose(pixels, 100)
+    assert len(set(chosen.tolist())) == 100 and chosen.min() < 100 and chosen.max() >= 900
+    assert torch.equal(choose(pixels, 100), chosen)
+    assert torch.equal(choose(pixels, 1000), pixels)
 
 
 def test_features_do_not_depend_on_the_batch():

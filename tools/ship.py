@@ -1,8 +1,10 @@
 """Store a trained generator in ganlib/assets: weights with json and scores, fixed noise of its epochs, a picture of it.
 
 `ship.py mnist` trains the recipe mnist first; `ship.py runs/faces` takes what `python -m ganlib train` left there.
+`ship.py --scores mnist faces` scores networks that are shipped already anew: their json changes, their weights do not.
 """
 
+import json
 import os
 import platform
 import sys
@@ -13,15 +15,18 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from ganlib.avatars import common
 from ganlib.checkpoint import ASSETS, load_checkpoint, load_generator, save_generator
 from ganlib.config import recipe
 from ganlib.data import load
-from ganlib.metrics import CLASSIFIERS, load_classifier, score
+from ganlib.files import write_whole
+from ganlib.metrics import choose, score
 from ganlib.models import draw_noise, sample
-from ganlib.pixels import denormalize, normalize
-from ganlib.reader import covered
+from ganlib.pixels import denormalize
+from ganlib.reader import load_judge
 from ganlib.show import save_tile
 from ganlib.train import fit, new_state
+from ganlib.weights import read_weights
 
 FIGURES = Path(__file__).parents[1] / "book" / "figures"
 SHOWN, MOST_EPOCHS = 16, 41  # images of each epoch; of a longer run about every n-th epoch is stored
@@ -74,16 +79,26 @@ def cut(path, config, shown, *, gap=2, columns=8):
 
 
 def scores_of(G, config, count=10_000):
-    """G's scores as a dict: coverage for avatars, against the test images where a classifier is shipped, else None."""
-    if config.dataset == "avatars":
-        noise = draw_noise(count, config.latent_dim, seed=0).split(1000)
-        return {"covered": covered(torch.cat([sample(G, z) for z in noise])), "generated": count}
-    if not (CLASSIFIERS / f"{config.dataset}.pt").is_file():
-        return None
-    real = normalize(load(config.dataset, train=False, fallback=False).pixels)
+    """G's scores as a dict, and of avatars the share that is covered: what `python -m ganlib score` prints.
+
+    Real are the test images, or all of CelebA, which is not divided.
+    """
+    real = load(config.dataset, train=False, fallback=False, size=config.image_size).pixels
     noise = draw_noise(count, config.latent_dim, seed=0).split(1000)
-    generated = normalize(torch.cat([denormalize(sample(G, z)) for z in noise]))
-    return score(load_classifier(config.dataset), real, generated)._asdict()
+    generated = torch.cat([denormalize(sample(G, z)) for z in noise])
+    scores = score(load_judge(config.dataset), choose(real, count), generated)._asdict()
+    return {"covered": scores["classes"] / len(common()), **scores} if config.dataset == "avatars" else scores
+
+
+def score_again(name):
+    """Put fresh scores into the json of the shipped network `name`; the weights and the rest of the json stay."""
+    path = ASSETS / f"{name}.pt"
+    (_, about), (G, config) = read_weights(path), load_generator(name)
+    history = about.pop("history")  # last: the model cards show what stands before it
+    about |= {"scores": scores_of(G, config), "history": history}
+    write_whole(path.with_suffix(".json"), (json.dumps(about, indent=2) + "\n").encode())
+    read_weights(path)
+    print(name, about["scores"], flush=True)
 
 
 def draw_strip(epochs, path):
@@ -96,5 +111,6 @@ def draw_strip(epochs, path):
 
 
 if __name__ == "__main__":
-    for recipe_or_run in sys.argv[1:]:
-        ship(recipe_or_run)
+    again = sys.argv[1:2] == ["--scores"]
+    for name in sys.argv[1 + again :]:
+        score_again(name) if again else ship(name)
