@@ -35,7 +35,7 @@ ARROWS = {
     "logs": {"config", "show"},
     "metrics": {"config", "checkpoint", "pixels", "weights"},
     "reader": {"config", "avatars", "checkpoint", "metrics", "portrait", "weights"},
-    "widgets": {"config", "models"},
+    "widgets": {"config", "dcgan", "models"},
     "runs": {"config", "checkpoint", "files", "models", "show", "train"},
 }
 ARROWS["__main__"] = set(ARROWS) - {"__init__", "publish", "exercise", "widgets", "brush", "portrait"}

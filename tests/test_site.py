@@ -16,11 +16,12 @@ NAMES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in 
 
 
 def views(name):
-    """How many widgets a source of the book shows."""
+    """How many widgets a source of the book shows: those that its notebook stores, and explorers that the site adds."""
     path = HOUSE / f"{name}.ipynb"
     cells = json.loads(path.read_text())["cells"] if path.is_file() else []
     outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    return sum("application/vnd.jupyter.widget-view+json" in data for data in outputs)
+    added = sum("".join(cell["source"]).count("```{explorer}") for cell in cells if cell["cell_type"] == "markdown")
+    return added + sum("application/vnd.jupyter.widget-view+json" in data for data in outputs)
 
 
 WITH_WIDGETS = [name for name in NAMES if views(name)]

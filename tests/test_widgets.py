@@ -13,10 +13,11 @@ from ipywidgets.embed import dependency_state, embed_data
 from torch import nn
 
 from ganlib.checkpoint import load_generator, load_run
+from ganlib.dcgan import ConvGenerator
 from ganlib.models import BatchNormGenerator, Generator, sample
 from ganlib.pixels import denormalize
 from ganlib.train import Record
-from ganlib.widgets import _linear_layers, explore, timelapse
+from ganlib.widgets import _plain_layers, explore, timelapse
 
 HISTORY = [Record(epoch, 1 / epoch, 2 * epoch, 0.6, 0.4, 0.3, 100 * epoch, 1.0) for epoch in (1, 2)]
 EPOCHS = {epoch: torch.full((3, 1, 2, 2), 100 * epoch, dtype=torch.uint8) for epoch in (2, 0, 1)}
@@ -65,23 +66,48 @@ def test_its_directions_are_the_two_that_the_first_layer_stretches_most():
     assert explore(G).about["directions"] == [[0, 1, 0], [1, 0, 0]]
 
 
-def test_an_explorer_has_batchnorm_in_its_linear_layers():
+def test_an_explorer_has_batchnorm_in_its_plain_layers():
     torch.manual_seed(0)
     G = BatchNormGenerator(3, 5, (1, 2, 2))
     G(torch.randn(40, 3) + 1)  # so that the running statistics are not 0 and 1
-    first, second, last = _linear_layers(G)
+    first, second, last = _plain_layers(G)
     assert [type(layer) for layer in (first, second, last)] == [torch.nn.Linear] * 3 and G.training
     z = torch.randn(6, 3)
     images = last(second(first(z).relu()).relu()).tanh().view(6, 1, 2, 2)
     torch.testing.assert_close(images, sample(G, z))
 
 
+def test_an_explorer_has_batchnorm_in_its_convolutions():
+    torch.manual_seed(0)
+    G = ConvGenerator(3, 2, (3, 16, 16))
+    G(torch.randn(40, 3) + 1)
+    first, second, last = _plain_layers(G)
+    assert [type(layer) for layer in (first, second, last)] == [nn.ConvTranspose2d] * 3 and G.training
+    z = torch.randn(6, 3)
+    torch.testing.assert_close(last(second(first(z[:, :, None, None]).relu()).relu()).tanh(), sample(G, z))
+    about = explore(G).about
+    assert about["sizes"] == [3, 4, 2, 3] and about["shape"] == [3, 16, 16] and about["convolutions"]
+
+
+@pytest.mark.parametrize(("width", "side"), [(64, 64), (16, 128)])
+def test_explore_takes_a_dcgan_until_a_browser_needs_too_long(width, side, says):
+    assert explore(ConvGenerator(100, width, (3, side, side))).about["shape"] == [3, side, side]
+    with says("busy for more than 100 ms", "at most 64"):
+        explore(ConvGenerator(100, 4 * width, (3, side, side)))
+
+
 def test_explore_says_what_it_takes(says):
     batch_normed = Generator()
     batch_normed.layers[1] = nn.BatchNorm1d(256)
     for network in (nn.Linear(64, 784), batch_normed):
-        with says("explore takes a Generator", type(network).__name__):
+        with says("explore takes a Generator or a ConvGenerator", type(network).__name__):
             explore(network)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_timelapse_shows_grey_or_colour(channels, says):
+    with says("cannot be shown", f"({channels}, 2, 2)"):
+        timelapse(HISTORY, {0: torch.zeros(1, channels, 2, 2, dtype=torch.uint8)})
 
 
 def test_importing_ganlib_or_show_asks_for_no_widget_package():
@@ -98,11 +124,9 @@ def test_the_state_of_the_shipped_widgets_is_small():
 # From here on in a real browser, on a page that has a kernel's widgets and no kernel.
 
 
-@pytest.fixture(scope="module")
-def page(chromium, tmp_path_factory):
-    """A page with both widgets of the shipped run, opened as a file."""
-    G, _ = load_generator("mnist")
-    data = stored(timelapse(*load_run("mnist")), explore(G))
+def static_page(folder, *widgets):
+    """A page with widgets and without a kernel -> its file."""
+    data = stored(*widgets)
     kind = "application/vnd.jupyter.widget"
     views = "".join(f'<script type="{kind}-view+json">{json.dumps(view)}</script>' for view in data["view_specs"])
     state = json.dumps(data["manager_state"]).replace("</", "<\\/")
@@ -111,8 +135,16 @@ def page(chromium, tmp_path_factory):
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Widgets</title><body><main><h1>Widgets</h1>'
         f'{views}</main><script type="{kind}-state+json">{state}</script><script>{host}</script></body></html>'
     )
-    path = tmp_path_factory.mktemp("page") / "widgets.html"
+    path = folder / "widgets.html"
     path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(chromium, tmp_path_factory):
+    """A page with both widgets of the shipped run, opened as a file."""
+    G, _ = load_generator("mnist")
+    path = static_page(tmp_path_factory.mktemp("page"), timelapse(*load_run("mnist")), explore(G))
     with watched_page(chromium) as page:
         open_page(page, path)
         yield page
@@ -125,14 +157,19 @@ def grid(page):
 
 
 def pixels(page, selector):
+    return colours(page, selector)[0]
+
+
+def colours(page, selector):
+    """The pixels of a canvas, (3, height, width)."""
     width, height, values = page.eval_on_selector(
         selector,
         """canvas => {
             const {width, height} = canvas, image = canvas.getContext("2d").getImageData(0, 0, width, height);
-            return [width, height, Array.from(image.data.filter((_, i) => i % 4 == 0))];
+            return [width, height, Array.from(image.data)];
         }""",
     )
-    return np.array(values, dtype=np.uint8).reshape(height, width)
+    return np.array(values, dtype=np.uint8).reshape(height, width, 4)[:, :, :3].transpose(2, 0, 1)
 
 
 def test_every_place_of_the_slider_shows_its_own_epoch(page):
@@ -303,3 +340,58 @@ def test_the_widgets_fit_the_screen(page, width):
     page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.set_viewport_size({"width": 1440, "height": 900})
+
+
+# Convolutions and colour.
+
+
+def odd():
+    """A DCGAN with an odd number of channels, whose BatchNorm has seen something."""
+    torch.manual_seed(0)
+    G = ConvGenerator(5, 1, (1, 32, 32))
+    for _ in range(20):
+        G(2 * torch.randn(50, 5))
+    with torch.no_grad():
+        G.layers[-2].weight *= 4  # away from even grey
+    return G.eval()
+
+
+@pytest.mark.parametrize("make", [lambda: load_generator("avatars")[0], odd], ids=["avatars", "odd"])
+def test_the_explorer_draws_what_pytorch_draws_with_convolutions(chromium, tmp_path, make):
+    G, largest, seen = make(), 0, set()
+    with watched_page(chromium) as page:
+        open_page(page, static_page(tmp_path, explore(G)))
+        for turn in range(8):
+            page.get_by_role("button", name=f"New sample {'AB'[turn % 2]}").click()
+            page.get_by_role("slider", name="truncation").fill(f"{0.5 + turn / 8:.1f}")
+            page.get_by_role("slider", name="direction u").fill(str(turn % 5 - 2))
+            z = page.evaluate("Array.from(document.querySelector('.ganlib-widget').z)")
+            wanted = denormalize(sample(G, torch.tensor([z])))[0].numpy()
+            ours = colours(page, ".ganlib-image")[: len(wanted)].astype(int)
+            largest = max(largest, np.abs(ours - wanted).max())
+            seen.add(ours.tobytes())
+            assert wanted.std() > 10
+        milliseconds = "document.querySelector('.ganlib-widget').milliseconds"
+        page.wait_for_function(f"{milliseconds} > 0")
+        assert best_of(5, lambda: (page.wait_for_timeout(200), page.evaluate(milliseconds))[1]) <= 100
+        assert page.troubles == []
+    assert len(seen) == 8 and largest <= 2
+
+
+def test_a_timelapse_in_colour_is_close_to_its_pictures(chromium, tmp_path):
+    history, epochs = load_run("faces")
+    widget = timelapse(history, epochs)
+    assert len(widget.packed) < 120_000
+    every = np.stack([epochs[epoch].numpy() for epoch in sorted(epochs)])
+    with watched_page(chromium) as page:
+        open_page(page, static_page(tmp_path, widget))
+        for place, epoch in enumerate(sorted(epochs)):
+            page.get_by_role("slider", name="Epoch").fill(str(place))
+            shown = colours(page, ".ganlib-grid").astype(int)
+            assert shown.shape == (3, 2 * 66 - 2, 4 * 66 - 2)
+            for index in range(8):
+                y, x = 66 * (index // 4), 66 * (index % 4)
+                away = np.abs(shown[:, y : y + 64, x : x + 64] - every).mean(axis=(2, 3, 4))
+                assert away[place, index] < 9, (epoch, index)
+                assert place == 0 or away.min() == away[place, index], (epoch, index)  # at first all are grey
+        assert page.troubles == []

@@ -48,8 +48,8 @@
   }
 
   function drawAll() {
-    const stored = document.querySelector(`script[type="${TYPE}state+json"]`);
-    const states = stored ? JSON.parse(stored.textContent).state : {};
+    const stored = [...document.querySelectorAll(`script[type="${TYPE}state+json"]`)];
+    const states = Object.assign({}, ...stored.map((script) => JSON.parse(script.textContent).state));
     for (const place of document.querySelectorAll(`script[type="${TYPE}view+json"]`)) {
       draw(place, states[JSON.parse(place.textContent).model_id]);
     }

@@ -33,6 +33,19 @@ async function unpack(view) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+// A WebP of `count` images in rows, -> their bytes (count, 3, H, W)
+async function unpackColours(view, [, height, width], count) {
+  const sheet = await createImageBitmap(new Blob([view], { type: "image/webp" }));
+  const canvas = make("canvas", { width: sheet.width, height: sheet.height }), context = canvas.getContext("2d");
+  context.drawImage(sheet, 0, 0);
+  const bytes = new Uint8Array(count * 3 * height * width), columns = sheet.width / width;
+  for (let index = 0, at = 0; index < count; index++) {
+    const { data } = context.getImageData((index % columns) * width, Math.floor(index / columns) * height, width, height);
+    for (let colour = 0; colour < 3; colour++) for (let i = colour; i < data.length; i += 4) bytes[at++] = data[i];
+  }
+  return bytes;
+}
+
 // Bytes (C, H, W) from `start` on -> pixels of the canvas, upper left corner at (x, y)
 function paint(context, bytes, start, [channels, height, width], x = 0, y = 0) {
   const image = context.createImageData(width, height);

@@ -1,23 +1,24 @@
 // A generator that runs in the page: z = truncation * ((1 - t) * A + t * B) + a * u + b * v, and its image at once.
 
 const REACH = 4; // the pad goes from -REACH to REACH along both directions
-const TILES = 7; // the map behind the pad has TILES x TILES images
+const BUSY = 12; // milliseconds of drawing the map before the page may breathe
 const IDLE = 60; // milliseconds of rest before the map is drawn again
 
 export default { render };
 
 async function render({ model, el }) {
-  const { sizes, shape, directions } = model.get("about");
-  const network = readNetwork(await unpack(model.get("packed")), sizes);
-  const [, height, width] = shape;
+  const { sizes, shape, directions, convolutions } = model.get("about");
+  const network = readNetwork(await unpack(model.get("packed")), sizes, convolutions ? 16 : 1);
+  const [, height, width] = shape, tiles = convolutions ? 5 : 7; // the map behind the pad has tiles x tiles images
+  const imagine = (z) => (convolutions ? forwardConvolutions : forward)(network, z);
   const normal = normalNumbers(1);
   const draw = () => Float32Array.from({ length: sizes[0] }, normal);
   const ends = [draw(), draw()];
   const here = { t: 0, truncation: 1, a: 0, b: 0 };
-  let waiting = null;
+  let waiting = null, drawing = 0;
 
   const canvas = makeCanvas(width, height, "ganlib-image", "image");
-  const map = makeCanvas(TILES * width, TILES * height, "ganlib-map", "presentation");
+  const map = makeCanvas(tiles * width, tiles * height, "ganlib-map", "presentation");
   const dot = make("div", { class: "ganlib-cursor" });
   const pad = make("div", { class: "ganlib-pad", "aria-hidden": "true" }, map, dot);
   const thumbs = ["A", "B"].map((name) => makeCanvas(width, height, "ganlib-thumb", `sample ${name}`));
@@ -38,7 +39,7 @@ async function render({ model, el }) {
 
   function show(onlyPad = false) {
     const z = noise(here.a, here.b);
-    paint(canvas.getContext("2d"), forward(network, z), 0, shape);
+    paint(canvas.getContext("2d"), imagine(z), 0, shape);
     root.z = z;
     for (const key in sliders) {
       sliders[key].input.value = here[key];
@@ -49,26 +50,32 @@ async function render({ model, el }) {
     facts.textContent = `length of z: ${Math.hypot(...z).toFixed(1)}`;
     if (root.milliseconds) facts.textContent += ` · one image: ${root.milliseconds.toFixed(1)} ms`;
     if (onlyPad) return;
+    drawing++;
     clearTimeout(waiting);
     waiting = setTimeout(drawMap, IDLE);
   }
 
-  function drawMap() {
-    const context = map.getContext("2d"), place = (tile) => ((tile + 0.5) / TILES - 0.5) * 2 * REACH;
-    const started = performance.now();
-    for (let row = 0; row < TILES; row++) {
-      for (let column = 0; column < TILES; column++) {
-        const z = noise(place(column), -place(row));
-        paint(context, forward(network, z), 0, shape, column * width, row * height);
-      }
+  // Tile by tile, with rests in which the page can listen; a newer map takes the place of this one.
+  async function drawMap() {
+    const context = map.getContext("2d"), place = (tile) => ((tile + 0.5) / tiles - 0.5) * 2 * REACH, mine = ++drawing;
+    let taken = 0, rested = performance.now();
+    for (let tile = 0; tile < tiles ** 2; tile++) {
+      const column = tile % tiles, row = (tile - column) / tiles, started = performance.now();
+      const image = imagine(noise(place(column), -place(row)));
+      taken += performance.now() - started;
+      paint(context, image, 0, shape, column * width, row * height);
+      if (performance.now() - rested < BUSY) continue;
+      await new Promise((resume) => setTimeout(resume));
+      if (mine !== drawing) return;
+      rested = performance.now();
     }
-    root.milliseconds = (performance.now() - started) / TILES ** 2;
+    root.milliseconds = taken / tiles ** 2;
     show(true);
   }
 
   function renew(end) {
     ends[end] = draw();
-    paint(thumbs[end].getContext("2d"), forward(network, ends[end]), 0, shape);
+    paint(thumbs[end].getContext("2d"), imagine(ends[end]), 0, shape);
     Object.assign(here, { t: end, a: 0, b: 0 });
     show();
     share();
@@ -101,7 +108,7 @@ async function render({ model, el }) {
   el.append(root);
   renew(1);
   renew(0);
-  return () => clearTimeout(waiting);
+  return () => (drawing++, clearTimeout(waiting));
 }
 
 function makeCanvas(width, height, kind, label) {
@@ -122,34 +129,6 @@ function drag(node, onMove, onEnd) {
   node.addEventListener("pointerdown", (event) => (node.setPointerCapture(event.pointerId), tell(event)));
   node.addEventListener("pointermove", (event) => event.buttons && tell(event));
   node.addEventListener("pointerup", onEnd);
-}
-
-// Float16 bytes, all low ones and then all high ones -> [{weight, bias}], in the order in which PyTorch has them
-function readNetwork(bytes, sizes) {
-  const half = bytes.length / 2, numbers = new Float32Array(half);
-  for (let i = 0; i < half; i++) {
-    const bits = bytes[i] | (bytes[half + i] << 8), exponent = (bits >> 10) & 31, fraction = (bits & 1023) / 1024;
-    const size = exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction;
-    numbers[i] = bits & 0x8000 ? -size : size;
-  }
-  let at = 0;
-  const take = (count) => numbers.subarray(at, (at += count));
-  return sizes.slice(1).map((out, layer) => ({ weight: take(out * sizes[layer]), bias: take(out) }));
-}
-
-// Noise -> the bytes of its image: linear, ReLU, linear, ReLU, linear, tanh, and -1..1 to 0..255
-function forward(network, z) {
-  let values = z;
-  network.forEach(({ weight, bias }, layer) => {
-    const width = values.length, next = new Float32Array(bias.length), hidden = layer < network.length - 1;
-    for (let row = 0; row < next.length; row++) {
-      let sum = bias[row];
-      for (let i = 0, at = row * width; i < width; i++, at++) sum += weight[at] * values[i];
-      next[row] = hidden ? Math.max(sum, 0) : Math.tanh(sum);
-    }
-    values = next;
-  });
-  return Uint8ClampedArray.from(values, (value) => Math.round((value + 1) * 127.5));
 }
 
 // A source of normal numbers that starts the same way on every visit (mulberry32, then Box and Muller).

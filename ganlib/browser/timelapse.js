@@ -7,14 +7,15 @@ export default { render };
 
 async function render({ model, el }) {
   const { epochs, count, shape, panels } = model.get("about");
-  const bytes = await unpack(model.get("packed"));
-  const last = epochs.length - 1;
-  const [, height, width] = shape;
-  const columns = Math.ceil(Math.sqrt(count)), rows = Math.ceil(count / columns), gap = 2;
+  const [channels, height, width] = shape, last = epochs.length - 1;
+  const bytes = channels === 1 ? await unpack(model.get("packed")) : await unpackColours(model.get("packed"), shape, count * epochs.length);
+  const columns = widest(count), rows = Math.ceil(count / columns), gap = 2;
   const canvas = make("canvas", { class: "ganlib-grid", role: "img" });
   canvas.width = columns * (width + gap) - gap;
   canvas.height = rows * (height + gap) - gap;
-  canvas.style.width = `${canvas.width * Math.max(1, Math.floor(360 / canvas.width))}px`;
+  const scale = 384 / canvas.width;
+  canvas.style.width = `${canvas.width * (scale < 2 ? Math.max(scale, 1) : Math.floor(scale))}px`;
+  if (scale < 2) canvas.style.imageRendering = "auto";
   const context = canvas.getContext("2d");
   const plots = panels.map((panel) => drawPanel(panel, epochs, (epoch) => show(nearest(epochs, epoch))));
   const slider = makeSlider("Epoch", { min: 0, max: last, step: 1, value: 0 }, (place) => (stop(), show(place)));
@@ -63,6 +64,13 @@ async function render({ model, el }) {
     stop();
     model.off("change:at", listen);
   };
+}
+
+// How many images stand in a row: as square as it can be without a gap in the last row, if that is nearly square.
+function widest(count) {
+  const square = Math.ceil(Math.sqrt(count));
+  for (let columns = square; columns <= 2 * square; columns++) if (count % columns === 0) return columns;
+  return square;
 }
 
 const nearest = (epochs, wanted) =>
