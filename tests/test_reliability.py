@@ -1,5 +1,6 @@
 """Nothing lost: killed, interrupted, diverged or out of disk, a run goes on bit for bit; broken files are refused."""
 
+import dataclasses
 import io
 import json
 import re
@@ -11,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jupyter_client.manager import start_new_kernel
 
 from ganlib import __main__ as corridor
 from ganlib import checkpoint, runs, train, weights
 from ganlib.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator
-from ganlib.config import Config
+from ganlib.config import Config, recipe
 from ganlib.data import Images, load
+from ganlib.models import draw_noise, sample
+from ganlib.pixels import denormalize
 from ganlib.runs import KEPT, new_run, resume_run, save_run
 from ganlib.train import fit, new_state
 
@@ -64,6 +68,45 @@ def started(small, finish, changed, tmp_path):
 
 def _kept(out):
     return sorted(path.name for path in (out / "checkpoints").iterdir())
+
+
+# --- the notebooks' safety --------------------------------------------------------------------------------------------
+
+PRIVATE = {
+    "a key": r"\b(gh[opsu]|github_pat|glpat|hf|sk|pk|pypi|xox[abp])[-_][\w-]{16,}|\bAKIA[0-9A-Z]{16}\b",
+    "a signed token": r"\bey[\w-]{16,}\.[\w-]{16,}\.[\w-]+",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY",
+    "a named secret": r"(?i)(api[-_ ]?key|token|secret|passw(or)?d|bearer)\W{1,5}[\w+/-]{16,}",
+    "a path of somebody's machine": r"/(root|home|Users|work|tmp|content|mnt|var/folders)/|\b[A-Z]:\\+Users",
+}
+EXAMPLES = [
+    ("a key", "login: ghp_0123456789abcdefABCDEF"), ("a key", "AKIAIOSFODNN7EXAMPLE"), ("a key", "sk-0123456789abcdef"),
+    ("a signed token", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl"),
+    ("a private key", "-----BEGIN RSA PRIVATE KEY-----"), ("a named secret", '{"API_KEY": "0123456789abcdef0123"}'),
+    ("a named secret", "Authorization: Bearer 0123456789abcdef"), ("a path of somebody's machine", "/home/reader/x.pt"),
+    ("a path of somebody's machine", "saved to /tmp/tmpabc/x.pt"), ("a path of somebody's machine", "C:\\Users\\me"),
+]  # fmt: skip
+
+
+def _private(text):
+    return {what for what, pattern in PRIVATE.items() if re.search(pattern, text)}
+
+
+@pytest.mark.parametrize(("what", "text"), EXAMPLES)
+def test_what_is_private_is_recognised(what, text):
+    assert _private(text) == {what} and not _private("sha256 of generator.pt, 1,797 digits: token by token")
+
+
+@pytest.mark.parametrize("page", sorted((HOUSE / "notebooks").glob("*.ipynb")), ids=lambda page: page.stem)
+def test_no_key_token_or_path_is_stored_in_a_notebook(page):
+    """In everything but pictures, whose letters say nothing; in what was typed, paths are allowed."""
+    notebook = json.loads(page.read_text())
+    for cell in notebook["cells"]:
+        outputs = cell.pop("outputs", [])
+        for output in outputs:
+            output["data"] = {kind: text for kind, text in output.get("data", {}).items() if kind[:6] != "image/"}
+        assert not _private(json.dumps(outputs, ensure_ascii=False))
+    assert _private(json.dumps(notebook, ensure_ascii=False)) <= {"a path of somebody's machine"}
 
 
 # --- the command behind book/reliability.md ---------------------------------------------------------------------------
@@ -191,6 +234,94 @@ def test_a_loss_that_is_not_finite_stops_within_100_steps(small, changed, monkey
     assert len(seen) == 100
 
 
+@pytest.mark.parametrize("part", ["G", "D", "average_g", "optimizer_g", "optimizer_d"])
+def test_weights_that_broke_in_the_last_step_of_an_epoch_are_not_kept(part, small, changed, pixels, tmp_path, says):
+    """The losses of an epoch are taken before its last step: they may be finite where the weights no longer are."""
+    state = new_state(changed(small, networks="batchnorm-mlp"))
+    run = fit(state, pixels)
+    next(run)
+    save_run(state, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    next(run)
+    numbers = [value for value in _tensors(getattr(state, part).state_dict()) if value.dtype == torch.float32]
+    numbers[-1].view(-1)[0] = float("nan")
+    with says("no longer finite", "learning rate"):
+        save_run(state, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def _tensors(value):
+    if isinstance(value, dict):
+        return [tensor for inner in value.values() for tensor in _tensors(inner)]
+    return [value] if torch.is_tensor(value) else []
+
+
+# --- threads: what page 10 promises -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_threads():
+    """`with_threads(2, make)` -> what `make` gives where PyTorch may use two threads."""
+
+    def call(count, make):
+        torch.set_num_threads(count)
+        assert torch.get_num_threads() == count
+        return make()
+
+    yield call
+    torch.set_num_threads(1)
+
+
+def test_noise_first_weights_and_order_are_the_same_with_any_number_of_threads(with_threads):
+    def all_three():
+        torch.manual_seed(5)
+        start = [new_state(recipe(name)) for name in ("mnist", "fashion-mnist", "avatars")]
+        parts = [weights.digest(network.state_dict()) for state in start for network in (state.G, state.D)]
+        return parts, weights.digest(draw_noise(10_000, 100, seed=3)), torch.randperm(60_000).tolist()
+
+    one, *others = [with_threads(count, all_three) for count in (1, 2, 3)]
+    assert all(other == one for other in others)
+
+
+@pytest.mark.parametrize("name", checkpoint.shipped())
+def test_samples_of_a_network_hardly_depend_on_the_number_of_threads(name, with_threads):
+    G, config = load_generator(name)
+    z = draw_noise(16, config.latent_dim, seed=1)
+    one, two = (with_threads(count, lambda: sample(G, z)) for count in (1, 2))
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+    assert (denormalize(one).int() - denormalize(two).int()).abs().max() <= 1
+    assert torch.equal(with_threads(2, lambda: sample(G, z)), two), "and not at all with the same number"
+
+
+TWO_THREADS = """
+import torch
+from ganlib.checkpoint import _parts, load_checkpoint, save_checkpoint
+from ganlib.config import recipe
+from ganlib.train import fit, new_state
+from ganlib.weights import digest
+assert torch.get_num_threads() == 2
+
+def finished(state):
+    list(fit(state, pixels))
+    return [digest(part.state_dict()) for part in _parts(state).values()]
+
+for networks, size in ("mlp", 28), ("batchnorm-mlp", 28), ("dcgan", 16):
+    config = recipe("mnist", networks=networks, epochs=2, batch_size=40, image_size=size, hidden_dim=64)
+    pixels = torch.randint(256, (120, *config.image_shape), dtype=torch.uint8)
+    once, again, halted = finished(new_state(config)), finished(new_state(config)), new_state(config)
+    next(fit(halted, pixels))
+    save_checkpoint(halted, "c.pt")
+    print(networks, once == again, once == finished(load_checkpoint("c.pt")))
+"""
+
+
+def test_with_two_threads_too_a_run_is_the_same_twice_and_after_a_break(python):
+    """In a process whose threads sleep while they wait: on a busy machine they would keep each other from working."""
+    done = python("-c", TWO_THREADS, OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive")
+    right = ["mlp True True", "batchnorm-mlp True True", "dcgan True True"]
+    assert done.stdout.splitlines() == right, done.stderr[-2000:]
+
+
 # --- interrupted, out of disk -----------------------------------------------------------------------------------------
 
 
@@ -210,6 +341,70 @@ def test_an_interrupt_from_the_keyboard(small, pixels, tmp_path, monkeypatch, on
     one_sentence(str(stopped.value), "Stopped within epoch 2", "checkpoint")
     assert [record.epoch for record in state.history] == [1], "the history so far is the caller's"
     assert numbers(finish(resume_run(small, {}, tmp_path, "cpu"), tmp_path)) == straight
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    """A real Jupyter kernel: `kernel(cell)` -> its printed lines and its error; `stop_at` interrupts it there."""
+    for name, value in (("PYTHONPATH", HOUSE), ("IPYTHONDIR", tmp_path / "ipython"), ("OMP_NUM_THREADS", 1)):
+        monkeypatch.setenv(name, str(value))
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(tmp_path), stderr=subprocess.DEVNULL)
+
+    def run(cell, stop_at=None):
+        lines = []
+
+        def hear(message):
+            if message["msg_type"] == "stream":
+                lines.extend(message["content"]["text"].splitlines())
+                if stop_at in lines:
+                    manager.interrupt_kernel()
+
+        reply = client.execute_interactive(cell, output_hook=hear, timeout=120)["content"]
+        return lines, reply if reply["status"] == "error" else None
+
+    yield run
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+IN_THE_NOTEBOOK = """
+import torch
+from pathlib import Path
+from ganlib import train
+from ganlib.config import Config
+from ganlib.runs import new_run, resume_run, save_run
+from ganlib.train import fit
+torch.set_num_threads(1)
+pixels = torch.randint(0, 256, (25, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+out, turns, steps = Path("run"), train.take_turns, []
+
+def without_end(state, real):
+    steps.append(1)
+    while len(steps) == 8:  # in epoch 3: stay within it until the interrupt comes
+        turns(state, real)
+        if len(steps) == 8 and not stop.exists():
+            stop.touch()
+            print("within epoch 3", flush=True)
+    return turns(state, real)
+
+stop, train.take_turns = Path("stop"), without_end
+"""
+
+
+def test_the_stop_button_of_a_notebook(kernel, small, numbers, straight, tmp_path, one_sentence):
+    _, error = kernel(IN_THE_NOTEBOOK + f"state = new_run({small!r}, out, 'cpu')")
+    assert error is None, error
+    lines, error = kernel("for record in fit(state, pixels):\n    save_run(state, out)", stop_at="within epoch 3")
+    assert error["ename"] == "KeyboardInterrupt" and lines == ["within epoch 3"]
+    one_sentence(error["evalue"], "Stopped within epoch 3", "checkpoint")
+    assert error["traceback"][-1].endswith(error["evalue"]) and "handling" not in "".join(error["traceback"])
+    history = "print([record.epoch for record in state.history], len(load_checkpoint(newest(out)).history))"
+    find = "from ganlib.checkpoint import load_checkpoint\nnewest = lambda out: max((out / 'checkpoints').iterdir())\n"
+    assert kernel(find + history) == (["[1, 2] 2"], None), "the kernel lives, the history is there"
+    resume = f"train.take_turns = turns\nstate = resume_run({small!r}, {{}}, out, 'cpu')\n"
+    _, error = kernel(resume + "for record in fit(state, pixels):\n    save_run(state, out)")
+    assert error is None, error
+    assert numbers(load_checkpoint(tmp_path / "run" / "checkpoints" / "epoch-0004.pt")) == straight
 
 
 @pytest.fixture
@@ -300,6 +495,29 @@ def test_a_json_of_an_older_version_gets_the_defaults(described, small):
     older = {name: value for name, value in vars(small).items() if name not in ("ema_decay", "dropout", "real_label")}
     _, config = load_generator(described(config=older))
     assert config == Config(**older) and config.ema_decay == Config().ema_decay
+
+
+FIRST = (
+    "recipe dataset seed epochs batch_size latent_dim hidden_dim channels image_size learning_rate_g learning_rate_d "
+    "beta1 beta2 real_label dropout ema_decay"
+).split()  # the fields of the first ganlib
+LATER = [entry.name for entry in dataclasses.fields(Config) if entry.name not in FIRST]
+
+
+def test_a_field_that_came_later_is_off_unless_it_is_asked_for():
+    """Or an old json without it would now mean another network or another run."""
+    assert {name: getattr(Config(), name) for name in LATER if getattr(Config(), name)} == {"networks": "mlp"}
+
+
+@pytest.mark.parametrize("without", [*[[name] for name in LATER], LATER], ids=lambda names: "+".join(names[:2]))
+def test_a_run_of_an_older_version_goes_on_bit_for_bit(started, without, small, finish, numbers, straight):
+    newest = started / "checkpoints" / "epoch-0003.pt"
+    content = torch.load(newest, weights_only=True)
+    fields = json.loads(content.pop("config"))
+    content = {name: value for name, value in content.items() if name != "sha256"}
+    content |= {"config": json.dumps({name: value for name, value in fields.items() if name not in without})}
+    torch.save(content | {"sha256": weights.digest(content)}, newest)
+    assert numbers(finish(resume_run(small, {"epochs": 4}, started, "cpu"), started)) == straight
 
 
 @pytest.mark.parametrize(("name", "value"), [("nz", 3), ("config", {}), ("batch_size", 0), ("epochs", [1])])
