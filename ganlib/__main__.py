@@ -13,12 +13,14 @@ import torch
 from tqdm import tqdm
 
 from ganlib.checkpoint import load_generator, shipped
-from ganlib.config import RECIPES, GanlibError, parse_field, pick_device, recipe, replace
+from ganlib.config import RECIPES, GanlibError, parse_field, recipe, replace
 from ganlib.data import NAMES, load
 from ganlib.files import write_whole
+from ganlib.launch import agree, joined, one_first, restarted, say
 from ganlib.logs import open_board, post
 from ganlib.models import draw_noise, sample
 from ganlib.pixels import denormalize
+from ganlib.ranks import refuse_misfit
 from ganlib.runs import draw_grid, new_run, resume_run, save_run
 from ganlib.train import fit
 
@@ -32,15 +34,18 @@ def main(arguments=None):
     try:
         options.command(options)
     except GanlibError as error:
-        parser.exit(2, f"ganlib: {error}\n")
+        say(error)
+        parser.exit(2)
     except KeyboardInterrupt:
-        parser.exit(130, "ganlib: stopped; a run keeps its last whole epoch, and --resume goes on from there.\n")
+        say("stopped; a run keeps its last whole epoch, and --resume goes on from there.")
+        parser.exit(130)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         """A bad command line is one sentence on stderr too."""
-        self.exit(2, f"ganlib: {message}; {self.prog} --help shows how.\n")
+        say(f"{message}; {self.prog} --help shows how.")
+        self.exit(2)
 
 
 def _parser():
@@ -91,33 +96,41 @@ def _train(options):
     changes |= dict(parse_field(text) for text in options.set)
     config = recipe(options.recipe, **changes)
     out = options.out or Path("runs") / config.recipe
-    device = pick_device(options.device)
-    if options.resume:
-        state = resume_run(config, changes, out, device, force=options.force)
-    else:
-        state = new_run(config, out, device)
-    config = state.config
-    pixels = _pixels_for(config, options.data)
-    if not state.history:
+    with joined(options.device) as device:
+        if options.resume or restarted():
+            state = resume_run(config, changes, out, device, force=options.force)
+        else:
+            state = new_run(config, out, device)
+        with one_first():
+            pixels = _pixels_for(state, options.data)
+        agree(**vars(state.config), epoch=len(state.history), images=len(pixels))
+        _train_on(state, pixels, out, options)
+
+
+def _train_on(state, pixels, out, options):
+    """Train a State to its end, saving each epoch in the folder `out`; of several ranks the first alone shows it."""
+    config, first, done = state.config, state.ranks.rank == 0, len(state.history)
+    if not done:
         save_run(state, out)
-    with open_board(out / "tensorboard", epoch=len(state.history)) if options.tensorboard else nullcontext() as board:
-        progress = tqdm(fit(state, pixels), total=config.epochs, initial=len(state.history), unit="epoch")
+    with open_board(out / "tensorboard", epoch=done) if options.tensorboard and first else nullcontext() as board:
+        progress = tqdm(fit(state, pixels), total=config.epochs, initial=done, unit="epoch", disable=not first)
         for record in progress:
             if board:  # before the checkpoint: a kill in between is mended by the next open_board
                 post(board, record, draw_grid(state))
             save_run(state, out, models_every=options.models_every)
             progress.set_postfix(Loss_D=f"{record.d_loss:.2f}", Loss_G=f"{record.g_loss:.2f}")
-    print(f"{len(state.history)} epochs of {config.recipe} on {config.dataset} are in {out}")
+    if first:
+        print(f"{len(state.history)} epochs of {config.recipe} on {config.dataset} are in {out}")
 
 
-def _pixels_for(config, root):
-    """Bytes (N, C, H, W) to train on. GanlibError if they do not fit the config, before a run writes anything."""
+def _pixels_for(state, root):
+    """Bytes (N, C, H, W) to train on. GanlibError if they do not fit the State, before a run writes anything."""
+    config = state.config
     pixels = load(config.dataset, root=root, fallback=False, size=config.image_size).pixels
     if tuple(pixels.shape[1:]) != config.image_shape:
         shapes = f"{tuple(pixels.shape[1:])}; the recipe {config.recipe} takes {config.image_shape}"
         raise GanlibError(f"The images of {config.dataset} are {shapes}.")
-    if config.batch_size > len(pixels):
-        raise GanlibError(f"batch_size is {config.batch_size}; {config.dataset} has {len(pixels)} images.")
+    refuse_misfit(config, len(pixels), state.ranks)
     return pixels
 
 

@@ -63,8 +63,10 @@ def _checkpoints(out):
 def save_run(state, out, *, models_every=0):
     """Write all files of a run into the folder `out`: first what resuming needs, of which the last KEPT stay.
 
-    With `models_every` K the generator of each K-th epoch stays too, in models/.
+    With `models_every` K the generator of each K-th epoch stays too, in models/. Only rank 0 writes.
     """
+    if state.ranks.rank:
+        return
     epoch = len(state.history)
     if models_every and epoch % models_every == 0:
         save_generator(state.best_g, state.config, out / "models" / f"epoch-{epoch:04d}.pt", epoch=epoch)
@@ -75,7 +77,9 @@ def save_run(state, out, *, models_every=0):
 
 
 def save_results(state, out):
-    """Write the generator, the history and a picture of fixed noise into the folder `out`."""
+    """Write the generator, the history and a picture of fixed noise into the folder `out`; only rank 0 does."""
+    if state.ranks.rank:
+        return
     epoch = len(state.history)
     save_tile(draw_grid(state), out / "samples" / f"epoch-{epoch:04d}.png")
     save_generator(state.best_g, state.config, out / "generator.pt", epoch=epoch)

@@ -12,6 +12,7 @@ from ganlib.config import Config, GanlibError
 from ganlib.losses import discriminator_loss, generator_loss, gradient_penalty
 from ganlib.models import build, frozen
 from ganlib.pixels import mirror, normalize
+from ganlib.ranks import Ranks, averaging, draw_share, joint, refuse_misfit, share_statistics, split_epoch, total
 
 PENALTY_EVERY = 4  # steps; a rarer, heavier penalty does the same for less time (Karras 2020, "lazy regularization")
 
@@ -40,6 +41,7 @@ class State:
     optimizer_d: torch.optim.Optimizer
     average_g: torch.nn.Module | None = None
     history: list[Record] = field(default_factory=list)
+    ranks: Ranks = field(default_factory=Ranks)  # the processes that train this together; usually this one alone
 
     @property
     def best_g(self):
@@ -53,12 +55,14 @@ def new_state(config, device="cpu"):
         torch.manual_seed(config.seed)
         layout = torch.channels_last if config.channels_last else torch.preserve_format
         G, D = (network.to(device, memory_format=layout) for network in build(config))
+    ranks = Ranks()
+    share_statistics(G, ranks), share_statistics(D, ranks)
     graphs = config.compiled and torch.device(device).type == "cuda"
     settings = {"betas": (config.beta1, config.beta2), "fused": True, "capturable": graphs}
     optimizer_g = torch.optim.Adam(G.parameters(), lr=config.learning_rate_g, **settings)
     optimizer_d = torch.optim.Adam(D.parameters(), lr=config.learning_rate_d, **settings)
     average_g = deepcopy(G) if config.ema_decay else None
-    return State(config, G, D, optimizer_g, optimizer_d, average_g)
+    return State(config, G, D, optimizer_g, optimizer_d, average_g, ranks=ranks)
 
 
 def discriminator_step(G, D, optimizer_d, real, z, *, real_label=1.0):
@@ -104,15 +108,14 @@ def fit(state, pixels):
     config = state.config
     if tuple(pixels.shape[1:]) != config.image_shape:
         raise GanlibError(f"The images are {tuple(pixels.shape[1:])}; the config asks for {config.image_shape}.")
-    if config.batch_size > len(pixels):
-        raise GanlibError(f"batch_size is {config.batch_size}; it must be at most the {len(pixels)} images.")
+    refuse_misfit(config, len(pixels), state.ranks)
     pixels = pixels.to(next(state.G.parameters()).device)
     while len(state.history) < config.epochs:
         # Without its cache: weights that change within the context would be used as they were when it began.
         half = {"dtype": torch.bfloat16, "enabled": config.bfloat16, "cache_enabled": False}
         autocast = torch.autocast(pixels.device.type, **half)
         with torch.random.fork_rng(), autocast:
-            torch.manual_seed(config.seed * 1_000_003 + len(state.history) + 1)
+            state.ranks.seed(config.seed * 1_000_003 + len(state.history) + 1, pixels.device)
             try:
                 record = train_epoch(state, pixels)
             except KeyboardInterrupt:
@@ -125,20 +128,22 @@ def fit(state, pixels):
 def train_epoch(state, pixels):
     """One pass over bytes (N, C, H, W) in random order -> Record. Every 100 steps it checks that the loss is finite."""
     started = time.perf_counter()
-    config = state.config
-    batches = torch.randperm(len(pixels), device=pixels.device).split(config.batch_size)
+    config, ranks = state.config, state.ranks
+    order = torch.randperm(len(pixels), device=pixels.device, generator=ranks.common)
+    batches = split_epoch(order, config.batch_size, ranks)
     sums, finite_steps = torch.zeros(5, device=pixels.device), torch.zeros((), device=pixels.device)
-    for step, index in enumerate(batches, start=1):
-        real = normalize(pixels[index])
-        sums += take_turns(state, mirror(real) if config.mirror else real)
+    for step, batch in enumerate(batches, start=1):
+        real = normalize(pixels[ranks.share(batch)])
+        sums += ranks.weight * take_turns(state, mirror(real) if config.mirror else real)
         if config.penalty and step % PENALTY_EVERY == 0:
-            penalty_step(state.D, state.optimizer_d, real, weight=PENALTY_EVERY * config.penalty)
+            with averaging(state.optimizer_d, ranks):
+                penalty_step(state.D, state.optimizer_d, real, weight=PENALTY_EVERY * config.penalty)
         finite_steps += sums.isfinite().all()  # what is not finite stays in the sums
         if (step % 100 == 0 or step == len(batches)) and finite_steps < step:
             where = f"step {int(finite_steps) + 1} of epoch {len(state.history) + 1}"
             causes = "the learning rate is too high, or there are NaN in the images or in the weights"
             raise GanlibError(f"The loss is no longer finite at {where}; most likely {causes}.")
-    means = (sums / len(batches)).tolist()
+    means = (total(sums, ranks) / len(batches)).tolist()
     before = state.history[-1] if state.history else Record(0, *[0.0] * 5, 0, 0.0)
     seconds = before.seconds + time.perf_counter() - started
     return Record(before.epoch + 1, *means, before.images_seen + len(pixels), seconds)
@@ -146,12 +151,12 @@ def train_epoch(state, pixels):
 
 def take_turns(state, real):
     """D's turn, then G's, on one batch (N, C, H, W) in -1..1 -> the five numbers (5,) that a Record averages."""
-    config, G, D = state.config, state.G, state.D
+    config, G, D, ranks = state.config, state.G, state.D, state.ranks
     d_step, g_step = (compiled(step) if config.compiled else step for step in (discriminator_step, generator_step))
-    z = torch.randn(len(real), config.latent_dim, device=real.device)
-    d_loss, real_logits, before = d_step(G, D, state.optimizer_d, real, z, real_label=config.real_label)
-    z = torch.randn(len(real), config.latent_dim, device=real.device)
-    g_loss, after = g_step(G, D, state.optimizer_g, z)
+    z = draw_share(real, config.latent_dim, ranks)
+    d_loss, real_logits, before = d_step(G, joint(D, ranks), state.optimizer_d, real, z, real_label=config.real_label)
+    z = draw_share(real, config.latent_dim, ranks)
+    g_loss, after = g_step(joint(G, ranks), D, state.optimizer_g, z)
     if state.average_g is not None:
         move_average(state.average_g, G, config.ema_decay)
     probabilities = [torch.sigmoid(logits).mean() for logits in (real_logits, before, after)]

@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import os
 import re
-import signal
 import socket
 import struct
 import subprocess
@@ -214,8 +213,8 @@ def python(tmp_path):
 
 @pytest.fixture(scope="session")
 def torchrun():
-    """`torchrun(script or "-m", …, flags=[…])`: two processes on this machine, ended with all they started when late."""
-    root = Path(__file__).parents[1]
+    """`torchrun(script or "-m", …, flags=[…])`: two processes here, of which none outlives the test."""
+    root, psutil = Path(__file__).parents[1], pytest.importorskip("psutil")
 
     @contextmanager
     def start(*arguments, flags=()):
@@ -224,15 +223,17 @@ def torchrun():
         kept |= {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *flags]
         process = subprocess.Popen(
-            [*command, *map(str, arguments)], cwd=root, env=kept, text=True, start_new_session=True,
+            [*command, *map(str, arguments)], cwd=root, env=kept, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
             yield process
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            if process.poll() is None:
+                for one in (*psutil.Process(process.pid).children(recursive=True), process):
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
+            process.communicate(timeout=30)
 
     def run(*arguments, flags=(), timeout=240):
         with start(*arguments, flags=flags) as process:
