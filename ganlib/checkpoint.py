@@ -145,17 +145,22 @@ def _is_whole(content):
         return False
 
 
+def load_measurement(name):
+    """Name of a stored measurement -> the dict that a script in benchmarks or tools wrote. GanlibError lists the names."""
+    path = EXPERIMENTS / f"{name}.json"
+    if not path.is_file():
+        known = sorted(file.relative_to(EXPERIMENTS).with_suffix("").as_posix() for file in EXPERIMENTS.rglob("*.json"))
+        raise GanlibError(f"There is no stored experiment {name!r}; the known ones are: {', '.join(known) or 'none'}.")
+    return read_about(path)
+
+
 def load_experiment(name):
     """Name of a stored experiment -> (dict with its "runs", {key: bytes (epochs, N, C, H, W)} of fixed noise).
 
     Each run is a dict: what was "on", its "seed", its "history" as a list of Records, its "scores". GanlibError lists
     the known names. Made by the script of that name in the folder tools.
     """
-    path = EXPERIMENTS / f"{name}.json"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in EXPERIMENTS.glob("*.json"))) or "none"
-        raise GanlibError(f"There is no stored experiment {name!r}; the known ones are: {known}.")
-    about = read_about(path)
+    about = load_measurement(name)
     about["runs"] = [run | {"history": [Record(*row) for row in run["history"]]} for run in about["runs"]]
-    with np.load(path.with_suffix(".npz")) as file:
+    with np.load(EXPERIMENTS / f"{name}.npz") as file:
         return about, {key: torch.from_numpy(file[key]) for key in file}

@@ -1,13 +1,16 @@
 """Train a recipe on a data set from several seeds, score each run, store the row: scoreboard.py mnist mnist 0 1 2 3 4.
 
 Writes ganlib/assets/experiments/scoreboard/RECIPE-on-DATASET.json after every run; a seed in it is not run again.
+Without arguments it writes the page book/scoreboard.md from all the rows that are there.
 """
 
 import json
 import os
 import platform
+import statistics
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -22,6 +25,13 @@ from ganlib.train import fit, new_state
 
 FOLDER = EXPERIMENTS / "scoreboard"
 COUNT, NOISE = 10_000, 0  # generated images, and the seed of their noise: what `python -m ganlib score` takes
+PAGE = Path(__file__).parents[1] / "book" / "scoreboard.md"
+TEMPLATE = Path(__file__).with_name("scoreboard.template.md")
+MEASURES = {
+    "frechet": "Fréchet", "kid": "KID", "precision": "Precision", "recall": "Recall", "density": "Density",
+    "coverage": "Coverage", "kl": "KL",
+}  # fmt: skip
+TEXTBOOK_MARKS = 20, 200
 MARKS = 1, 2, 5, 10, 20, 50, 100, 150, 200  # epochs that are scored, and always the last
 
 
@@ -70,5 +80,45 @@ def main(name, dataset, seeds):
             write_whole(path, json.dumps(row).encode())
 
 
+def cell(runs, epoch, measure):
+    """Mean ± standard deviation over seeds of one measure at one epoch, with as many digits as it deserves."""
+    values = [run["scores"][epoch][measure] for run in runs]
+    digits = {"frechet": 0, "kid": 0, "kl": 3}.get(measure, 2)
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+
+
+def table(dataset):
+    """Data set name -> lines of its table: a line for each recipe, and for each scored epoch of the textbook's."""
+    lines = ["| Recipe | Epochs | Seeds | Images | Seconds | " + " | ".join(MEASURES.values()) + " |"]
+    lines += ["|---" * (5 + len(MEASURES)) + "|"]
+    rows = []
+    for path in FOLDER.glob(f"*-on-{dataset}.json"):
+        row, name = json.loads(path.read_text()), path.stem.removesuffix(f"-on-{dataset}")
+        runs, last = row["runs"], row["config"]["epochs"]
+        for epoch in [str(mark) for mark in TEXTBOOK_MARKS if name == "textbook"] or [str(last)]:
+            share = int(epoch) / last
+            seconds = statistics.mean(run["cpu_seconds"] for run in runs) * share
+            scores = [cell(runs, epoch, measure) for measure in MEASURES]
+            facts = [f"`{name}`", epoch, str(len(runs)), f"{runs[0]['images'] * share:,.0f}", f"{seconds:,.0f}"]
+            rows.append((scores[0], "| " + " | ".join(facts + scores) + " |"))
+    return lines + [line for _, line in sorted(rows, key=lambda row: float(row[0].split()[0]))]
+
+
+def commands():
+    """Lines of a list: the command that makes each row again."""
+    rows = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
+    return [f"{row['command']}    # {row['machine']}, torch {row['torch']}" for row in rows]
+
+
+def write_page():
+    text = TEMPLATE.read_text()
+    for dataset in ("mnist", "fashion-mnist"):
+        text = text.replace(f"{{{dataset}}}", "\n".join(table(dataset)))
+    write_whole(PAGE, text.replace("{commands}", "\n".join(commands())).encode())
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], [int(seed) for seed in sys.argv[3:]] or range(5))
+    if sys.argv[1:]:
+        main(sys.argv[1], sys.argv[2], [int(seed) for seed in sys.argv[3:]] or range(5))
+    else:
+        write_page()
