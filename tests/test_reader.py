@@ -1,5 +1,6 @@
 """The reader of faces: right on fresh drawings and on spoiled ones, and a coverage that can be worked out by hand."""
 
+import json
 import math
 
 import pytest
@@ -147,3 +148,14 @@ def test_an_unknown_judge_lists_the_known_ones(name, one_sentence):
     with pytest.raises(GanlibError) as caught:
         load_judge(name)
     one_sentence(str(caught.value), "fashion-mnist, mnist, avatars, celeba and folder:PATH")
+
+
+def test_what_a_judge_is_worth_is_stored_whole():
+    tables = json.loads((READERS / "worth.json").read_text())
+    assert list(tables) == ["drawings", "photographs", "photographs, untrained judge"]
+    for rows in tables.values():
+        assert all(row["real"] == row["generated"] == 2000 for row in rows.values())
+        mark = rows["other real images"]["frechet"]
+        assert all(row["frechet"] >= mark for row in rows.values())
+        assert rows["mirrored"]["frechet"] < 2 * mark < rows["upside down"]["frechet"]
+    assert tables["photographs"].keys() == tables["photographs, untrained judge"].keys()
