@@ -146,7 +146,7 @@ def _is_whole(content):
 
 
 def load_measurement(name):
-    """Name of a stored measurement -> the dict that a script in benchmarks or tools wrote. GanlibError lists the names."""
+    """Name of a stored measurement -> the dict that its script in benchmarks or tools wrote. GanlibError lists all."""
     path = EXPERIMENTS / f"{name}.json"
     if not path.is_file():
         known = sorted(file.relative_to(EXPERIMENTS).with_suffix("").as_posix() for file in EXPERIMENTS.rglob("*.json"))
