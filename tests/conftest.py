@@ -235,7 +235,7 @@ def torchrun():
                         one.kill()
             process.communicate(timeout=30)
 
-    def run(*arguments, flags=(), timeout=240):
+    def run(*arguments, flags=(), timeout=300):
         with start(*arguments, flags=flags) as process:
             out, err = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)

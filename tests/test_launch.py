@@ -12,7 +12,7 @@ from ganlib import launch
 from ganlib.config import GanlibError
 
 RUN = "-m", "ganlib", "train", "textbook", "--dataset", "digits", "--device", "cpu", "--batch-size", "400", "--out"
-LATE = 120  # seconds
+LATE = 300  # seconds; on an idle machine a run here takes ten
 
 
 def _rows(out):
@@ -51,7 +51,7 @@ def test_rank_0_alone_prints_and_writes(whole):
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"12 epochs of textbook on digits are in {out}\n"
     bars = [line for line in done.stderr.replace("\r", "\n").splitlines() if "epoch/s" in line or "s/epoch" in line]
-    assert "12/12" in bars[-1] and sum("0/12" in line for line in bars) == 1
+    assert "12/12" in bars[-1] and sum("?epoch/s]" in line for line in bars) == 1
     assert len(_rows(out)) == 12 and len(list((out / "tensorboard").iterdir())) == 1
     assert not list(out.rglob("*.part")) and not _sentences(done.stderr)
 
@@ -65,7 +65,7 @@ def test_a_rank_that_dies_ends_the_run_and_it_goes_on(whole, tmp_path, torchrun,
         _kill(process, rank)
         started = time.monotonic()
         _, err = process.communicate(timeout=LATE)
-    assert process.returncode != 0 and time.monotonic() - started < 60
+    assert process.returncode != 0 and time.monotonic() - started < LATE / 2
     assert _sentences(err) == [f"ganlib: {launch.LOST}"]
     done = len(_rows(out))
     assert 1 <= done < 12
@@ -81,14 +81,14 @@ def test_a_rank_that_dies_ends_the_run_and_it_goes_on(whole, tmp_path, torchrun,
 def test_an_error_on_one_rank_ends_all_with_one_sentence(tmp_path, torchrun):
     """Rank 0 alone writes, and cannot; rank 1 is waiting for it."""
     (tmp_path / "file").touch()
-    done = torchrun(*RUN, tmp_path / "file" / "run", timeout=LATE)
+    done = torchrun(*RUN, tmp_path / "file" / "run")
     (sentence,) = _sentences(done.stderr)
     assert done.returncode != 0 and "Cannot write" in sentence
     assert "ganlib/" not in done.stderr.split(sentence)[1].partition("ChildFailedError")[0], "a traceback of ours"
 
 
 def test_an_error_on_all_ranks_is_said_once(torchrun, tmp_path):
-    done = torchrun(*RUN, tmp_path / "run", "--set", "batch_size=1000", timeout=LATE)
+    done = torchrun(*RUN, tmp_path / "run", "--set", "batch_size=1000")
     (sentence,) = _sentences(done.stderr)
     assert done.returncode != 0 and "898 images that each of 2 ranks gets" in sentence
     assert not (tmp_path / "run").exists()
