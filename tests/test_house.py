@@ -11,7 +11,7 @@ import yaml
 HOUSE = Path(__file__).parents[1]
 PAGES = sorted((HOUSE / "notebooks").glob("*.ipynb"))
 ROOMS = {path.stem: ast.parse(path.read_text()) for path in (HOUSE / "ganlib").glob("*.py")}
-TAUGHT = "pixels", "models", "dcgan", "losses", "train", "ranks"  # every public name of these rooms has a home on a page
+TAUGHT = "pixels", "models", "dcgan", "losses", "train", "ranks"  # each public name of these has a home on a page
 # Who may import whom. A room that is not listed here has no place in the house.
 ARROWS = {
     "__init__": set(),
