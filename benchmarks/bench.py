@@ -17,7 +17,7 @@ from ganlib.config import recipe, replace
 from ganlib.data import load
 from ganlib.train import fit, new_state
 
-ROUNDS, MLP_BATCHES, DCGAN_BATCHES = 1, 20, 1
+ROUNDS, MLP_BATCHES, DCGAN_BATCHES = 7, 100, 5
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HALF = {"bfloat16": True}
 MLPS = {  # all on MNIST, whose images have the shape of Fashion-MNIST's

@@ -24,7 +24,7 @@ from ganlib.pixels import normalize
 from ganlib.train import fit, new_state
 
 PATH = EXPERIMENTS / "ladder.json"
-EPOCHS, SEEDS, BATCHES = 4, range(3), 100
+EPOCHS, SEEDS, BATCHES = 2, range(3), 100
 BASE = recipe("mnist", epochs=EPOCHS, real_label=1.0, dropout=0.0, ema_decay=0.0)  # what the textbook loop can do too
 SETTINGS = textbook.MLP | {"learning_rate": BASE.learning_rate_g, "betas": (BASE.beta1, BASE.beta2)}
 LOOPS = {"textbook loop": ()} | {

@@ -105,7 +105,7 @@ RECIPES = {
     "mnist-speedrun": Config(
         recipe="mnist-speedrun",
         networks="batchnorm-mlp",
-        epochs=5,
+        epochs=4,
         latent_dim=10,
         learning_rate_g=1e-3,
         learning_rate_d=5e-4,
