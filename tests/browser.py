@@ -23,6 +23,7 @@ def find_chromium():
 def watched_page(browser, **options):
     """A new page whose `troubles` lists console errors, exceptions, failed requests and requests beyond the site."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
+    context.set_default_timeout(180_000)  # a busy machine is slow, not wrong
     page = context.new_page()
     page.troubles = []
     page.on("console", lambda message: message.type == "error" and page.troubles.append(f"console: {message.text}"))

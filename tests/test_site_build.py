@@ -1,0 +1,95 @@
+"""What the book's own Sphinx extension writes, on a book of two pages that is built in a second."""
+
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from sphinx.application import Sphinx
+
+HOUSE = Path(__file__).parents[1]
+sys.path.insert(0, str(HOUSE / "book" / "_ext"))
+import book_site  # noqa: E402
+
+PAGES = {
+    "index.rst": "A & B\n=====\n\nShort.\n\nThis is the first paragraph that has at least ten words in it.\n\n"
+    ".. toctree::\n\n   deep/play\n",
+    "deep/play.rst": 'Play\n====\n\nHere.\n\n.. raw:: html\n\n   <div class="gan-playground"></div>\n\n.. math:: x^2\n',
+}
+ADDRESS = "https://someone.example/book/"
+
+
+@pytest.fixture
+def build(tmp_path):
+    """`build(html_baseurl="…")` -> (folder of the site, what the build said)."""
+
+    def run(**config):
+        source, site = tmp_path / "source", tmp_path / "site"
+        for name, text in PAGES.items():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_text(text)
+        said = (tmp_path / "said").open("w+")
+        overrides = {"extensions": ["sphinx.ext.mathjax", "book_site"], "html_title": "Book", **config}
+        static = {"html_static_path": [str(HOUSE / "book" / "_static")]}
+        app = Sphinx(source, None, site, tmp_path / "trees", "html", overrides | static, status=said, warning=said)
+        app.build()
+        said.seek(0)
+        return site, said.read()
+
+    return run
+
+
+def test_a_build_without_mathjax_says_so_plainly_and_one_with_it_does_not(build, monkeypatch):
+    site, said = build()
+    assert "self-contained" not in said and "://" not in (site / "deep" / "play.html").read_text().split("<body")[0]
+    monkeypatch.setattr(book_site, "find_spec", lambda name: None)
+    site, said = build()
+    (line,) = [line for line in said.splitlines() if "not self-contained" in line]
+    assert "sphinx-mathjax-offline is not installed" in line and "MathJax from https://" in line
+    assert "https://" in (site / "deep" / "play.html").read_text().split("<body")[0], "and it is what the page does"
+
+
+def test_previews_have_title_words_and_a_picture(build):
+    site, _ = build()
+    text, deep = (site / "index.html").read_text(), (site / "deep" / "play.html").read_text()
+    assert '<meta property="og:title" content="A &amp; B">' in text and 'og:site_name" content="Book"' in text
+    words = 'content="This is the first paragraph that has at least ten words in it."'
+    assert f'property="og:description" {words}' in text and f'name="description" {words}' in text
+    assert '<meta name="twitter:card" content="summary_large_image">' in text
+    assert 'og:image" content="_static/social.png"' in text and 'og:image" content="../_static/social.png"' in deep
+    assert "og:url" not in text + deep
+
+
+def test_a_public_address_is_carried_everywhere(build):
+    site, _ = build(html_baseurl=ADDRESS)
+    deep = (site / "deep" / "play.html").read_text()
+    assert f'og:image" content="{ADDRESS}_static/social.png"' in deep
+    assert f'og:url" content="{ADDRESS}deep/play.html"' in deep
+    places = [place.text for place in ET.parse(site / "sitemap.xml").iter() if place.tag.endswith("loc")]
+    assert places == [f"{ADDRESS}deep/play.html", f"{ADDRESS}index.html"]
+    assert f"Sitemap: {ADDRESS}sitemap.xml" in (site / "robots.txt").read_text()
+    wrong = (site / "404.html").read_text()
+    assert '<base href="/book/">' in wrong and wrong.index("<base") < wrong.index("<link") < wrong.index("<script")
+
+
+def test_without_an_address_there_is_no_sitemap_and_the_wrong_page_works_in_place(build):
+    site, _ = build()
+    assert not (site / "sitemap.xml").exists()
+    assert (site / "robots.txt").read_text() == "User-agent: *\nAllow: /\n"
+    assert "<base" not in (site / "404.html").read_text() and "no such page" in (site / "404.html").read_text()
+
+
+def test_the_playground_comes_only_where_it_has_a_place(build):
+    site, _ = build()
+    for name, wanted in {"index.html": 0, "deep/play.html": 1, "404.html": 0}.items():
+        text = (site / name).read_text()
+        assert (text.count("playground.js"), text.count("playground.css")) == (wanted, wanted), name
+
+
+def test_a_long_first_paragraph_is_cut_between_words(build):
+    from docutils import nodes
+
+    page = nodes.section("", nodes.paragraph(text="The question. " + "word " * 100))
+    found = book_site.summary(page)
+    assert found.startswith("word word") and found.endswith("word …") and 190 < len(found) <= 202
+    assert book_site.summary(nodes.section("", nodes.paragraph(text="Too short."))) == ""
