@@ -175,6 +175,35 @@ def test_the_keyboard_alone_starts_pauses_steps_and_turns(page):
     assert page.evaluate("ganPlayground.state().rateD") == pytest.approx(-2.2)
 
 
+def test_the_tab_key_reaches_every_control_and_each_answers_to_a_key(page):
+    focused = "document.activeElement.checked, document.activeElement.value"
+    state = f"JSON.stringify([ganPlayground.state(), {focused}, ganPlayground.game.D.weights[0]])"
+    keys = {
+        "range": "ArrowLeft",
+        "number": "ArrowUp",
+        "select-one": "Home",
+        "checkbox": "Space",
+        "radio": "ArrowRight",
+    }
+    wanted = page.locator(".gan-playground :is(button, select, input:not([type=radio]))").count() + 1
+    silent = []
+    run(page, "one dimension", 1)
+    for place in range(wanted):
+        page.keyboard.press("Tab")
+        kind = page.evaluate("document.activeElement.type")
+        name = page.evaluate("document.activeElement.innerText || document.activeElement.labels[0].innerText")
+        assert page.evaluate("document.activeElement.closest('.gan-playground') !== null"), (place, name)
+        before = page.evaluate(state) + picture(page)
+        page.keyboard.press(keys.get(kind, "Enter"))
+        page.wait_for_timeout(150)
+        if name == "Start":
+            page.keyboard.press("Enter")  # and pause, or everything would change by itself
+            assert not page.evaluate("ganPlayground.state().running")
+        if page.evaluate(state) + picture(page) == before:
+            silent.append(name.strip())
+    assert silent == [], "nothing happened"
+
+
 @pytest.mark.parametrize(("shape", "modes"), [("hills", 2), ("grid", 25), ("moons", 2), ("ring", 8)])
 def test_every_shape_is_drawn_and_trains(page, shape, modes):
     page.get_by_label("Shape of the real data").select_option(shape)

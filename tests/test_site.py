@@ -51,9 +51,9 @@ def test_a_page_is_whole_and_asks_nobody(chromium, name):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"scrolls sideways at {width}"
             cut = "images => images.filter((image) => image.getBoundingClientRect().right > innerWidth).length"
-            assert page.eval_on_selector_all(".bd-article :is(img, svg, canvas)", cut) == 0, (
-                f"a figure is cut at {width}"
-            )
+            assert (
+                page.eval_on_selector_all(".bd-article :is(img, canvas, figure svg, .ganlib-widget svg)", cut) == 0
+            ), f"a figure is cut at {width}"
     files = {Path(url.removeprefix("file://").split("?")[0]) for url in loaded if url.startswith("file:")}
     assert sum(file.stat().st_size for file in files if SHARED not in file.parts) <= MOST_BYTES
 
