@@ -3,6 +3,7 @@
 import ast
 import json
 import statistics
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,10 @@ def test_the_readme_lists_every_room_and_counts_the_lines():
     assert not [room.name for room in rooms if f"`ganlib/{room.name}`" not in readme]
     total = sum(len(room.read_text().splitlines()) for room in rooms)
     assert f"ganlib has {total:,} lines" in readme
+
+
+def test_every_asset_is_packed():
+    patterns = tomllib.loads((HOUSE / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["ganlib"]
+    packed = {path for pattern in patterns for path in (HOUSE / "ganlib").glob(pattern)}
+    files = [path for path in (HOUSE / "ganlib").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert not [path.name for path in files if path not in packed]
