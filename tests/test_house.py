@@ -3,10 +3,10 @@
 import ast
 import json
 import statistics
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomllib
 import yaml
 
 HOUSE = Path(__file__).parents[1]

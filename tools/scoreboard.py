@@ -28,8 +28,8 @@ COUNT, NOISE = 10_000, 0  # generated images, and the seed of their noise: what 
 PAGE = Path(__file__).parents[1] / "book" / "scoreboard.md"
 TEMPLATE = Path(__file__).with_name("scoreboard.template.md")
 MEASURES = {
-    "frechet": "Fréchet", "kid": "KID", "precision": "Precision", "recall": "Recall", "density": "Density",
-    "coverage": "Coverage", "kl": "KL",
+    "frechet": "Fréchet", "kid": "KID", "precision": "Prec.", "recall": "Recall", "density": "Dens.",
+    "coverage": "Cov.", "kl": "KL",
 }  # fmt: skip
 TEXTBOOK_MARKS = 20, 200
 MARKS = 1, 2, 5, 10, 20, 50, 100, 150, 200  # epochs that are scored, and always the last
@@ -84,13 +84,15 @@ def cell(runs, epoch, measure):
     """Mean ± standard deviation over seeds of one measure at one epoch, with as many digits as it deserves."""
     values = [run["scores"][epoch][measure] for run in runs]
     digits = {"frechet": 0, "kid": 0, "kl": 3}.get(measure, 2)
-    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+    return (
+        f"{statistics.mean(values):.{digits}f}\u202f±\u202f{statistics.stdev(values):.{digits}f}"  # one unbroken word
+    )
 
 
 def table(dataset):
     """Data set name -> lines of its table: a line for each recipe, and for each scored epoch of the textbook's."""
-    lines = ["| Recipe | Epochs | Seeds | Images | Seconds | " + " | ".join(MEASURES.values()) + " |"]
-    lines += ["|---" * (5 + len(MEASURES)) + "|"]
+    lines = ["| Recipe | Seeds | Epochs | Seconds | " + " | ".join(MEASURES.values()) + " |"]
+    lines += ["|---" * (4 + len(MEASURES)) + "|"]
     rows = []
     for path in FOLDER.glob(f"*-on-{dataset}.json"):
         row, name = json.loads(path.read_text()), path.stem.removesuffix(f"-on-{dataset}")
@@ -99,9 +101,9 @@ def table(dataset):
             share = int(epoch) / last
             seconds = statistics.mean(run["cpu_seconds"] for run in runs) * share
             scores = [cell(runs, epoch, measure) for measure in MEASURES]
-            facts = [f"`{name}`", epoch, str(len(runs)), f"{runs[0]['images'] * share:,.0f}", f"{seconds:,.0f}"]
+            facts = [f"`{name}`", str(len(runs)), epoch, f"{seconds:,.0f}"]
             rows.append((scores[0], "| " + " | ".join(facts + scores) + " |"))
-    return lines + [line for _, line in sorted(rows, key=lambda row: float(row[0].split()[0]))]
+    return lines + [line for _, line in sorted(rows, key=lambda row: float(row[0].split("\u202f")[0]))]
 
 
 def commands():
