@@ -18,9 +18,7 @@ from ganlib.checkpoint import EXPERIMENTS
 from ganlib.config import recipe, replace
 from ganlib.data import load
 from ganlib.files import write_whole
-from ganlib.metrics import load_classifier, score
-from ganlib.models import draw_noise, sample
-from ganlib.pixels import normalize
+from ganlib.metrics import draw_images, load_classifier, score
 from ganlib.train import fit, new_state
 
 PATH = EXPERIMENTS / "ladder.json"
@@ -55,13 +53,13 @@ def trained(name, seed, pixels):
 def measure_scores(pixels):
     """Pixels -> {rung: Scores of each seed, as dicts}."""
     torch.set_num_threads(1)
-    classifier, real = load_classifier("mnist"), normalize(load("mnist", train=False, fallback=False).pixels)
+    classifier, real = load_classifier("mnist"), load("mnist", train=False, fallback=False).pixels
     scores = {}
     for name in [*LOOPS, *CONFIGS]:
         scores[name] = []
         for seed in SEEDS:
-            G, noise = trained(name, seed, pixels), draw_noise(10_000, BASE.latent_dim, seed=0).split(1000)
-            scores[name].append(score(classifier, real, torch.cat([sample(G, z) for z in noise]))._asdict())
+            images = draw_images(trained(name, seed, pixels), BASE.latent_dim)
+            scores[name].append(score(classifier, real, images)._asdict())
         print(name, [round(one["frechet"]) for one in scores[name]], flush=True)
     return scores
 

@@ -16,9 +16,7 @@ from ganlib.checkpoint import EXPERIMENTS
 from ganlib.config import recipe
 from ganlib.data import load
 from ganlib.files import write_whole
-from ganlib.metrics import features_of, frechet_distance, load_classifier, score
-from ganlib.models import draw_noise, sample
-from ganlib.pixels import denormalize, normalize
+from ganlib.metrics import draw_images, features_of, frechet_distance, load_classifier, score
 from ganlib.train import fit, new_state
 
 PATH, SEEDS, BATCHES, TEXTBOOK_EPOCHS = EXPERIMENTS / "time_to_quality.json", range(10), 200, 200
@@ -31,16 +29,11 @@ def target():
     return statistics.mean(run["scores"][str(TEXTBOOK_EPOCHS)]["frechet"] for run in runs)
 
 
-def drawn(G, latent_dim):
-    """10,000 images (N, 1, 28, 28) of G from the noise that every score of the book takes, rounded to bytes."""
-    return torch.cat([normalize(denormalize(sample(G, z))) for z in draw_noise(10_000, latent_dim, seed=0).split(1000)])
-
-
 def run(config, pixels, classifier, real, goal):
     """One run of the recipe -> seconds when the goal was reached (None if not), distance and seconds of each epoch."""
     state, epochs, real_features = new_state(config), [], features_of(classifier, real)
     for record in fit(state, pixels):
-        images = drawn(state.best_g, config.latent_dim)
+        images = draw_images(state.best_g, config.latent_dim)
         distance = frechet_distance(real_features, features_of(classifier, images))
         epochs.append({"seconds": record.seconds, "frechet": distance})
     reached = [epoch["seconds"] for epoch in epochs if epoch["frechet"] <= goal]
@@ -50,7 +43,7 @@ def run(config, pixels, classifier, real, goal):
 
 def main():
     goal, classifier, pixels = target(), load_classifier("mnist"), load("mnist", fallback=False).pixels
-    real = normalize(load("mnist", train=False, fallback=False).pixels)
+    real = load("mnist", train=False, fallback=False).pixels
     loop, batches = textbook.Loop(textbook.Mlps(), textbook.MLP), textbook.Mnist()
     loop.epoch(batches, BATCHES)  # warms up
     rates, runs = [], {kind: [] for kind in KINDS}

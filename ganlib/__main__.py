@@ -18,9 +18,9 @@ from ganlib.data import NAMES, load
 from ganlib.files import write_whole
 from ganlib.launch import agree, joined, one_first, restarted, say
 from ganlib.logs import open_board, post
-from ganlib.models import draw_noise, sample
-from ganlib.pixels import denormalize
+from ganlib.metrics import FEWEST, choose, draw_images, score
 from ganlib.ranks import refuse_misfit
+from ganlib.reader import load_judge
 from ganlib.runs import draw_grid, new_run, resume_run, save_run
 from ganlib.train import fit
 
@@ -152,14 +152,10 @@ def _draw(weights, count, seed):
     _check_count(count, 1)
     G, config = load_generator(weights)
     config = replace(config, seed=seed)
-    noise = draw_noise(count, config.latent_dim, seed=config.seed).split(1000)
-    return np.concatenate([denormalize(sample(G, z)).numpy() for z in noise])
+    return draw_images(G, config.latent_dim, count=count, seed=config.seed).numpy()
 
 
 def _score(options):
-    from ganlib.metrics import FEWEST, choose, score  # torchmetrics takes seconds to import
-    from ganlib.reader import load_judge
-
     against = options.against
     _check_count(options.count, FEWEST)
     judge = load_judge(against)

@@ -7,7 +7,8 @@ from torch import nn
 
 from ganlib.checkpoint import ASSETS
 from ganlib.config import GanlibError
-from ganlib.pixels import normalize
+from ganlib.models import draw_noise, sample
+from ganlib.pixels import denormalize, normalize
 from ganlib.weights import fill, read_weights
 
 CLASSIFIERS = ASSETS / "classifiers"
@@ -87,6 +88,11 @@ def score(judge, real, generated):
         real=len(real),
         generated=len(generated),
     )
+
+
+def draw_images(G, latent_dim, *, count=10_000, seed=0):
+    """Generator -> bytes (count, C, H, W) from noise of this seed: what every score of the book looks at."""
+    return torch.cat([denormalize(sample(G, z)) for z in draw_noise(count, latent_dim, seed=seed).split(1000)])
 
 
 def choose(pixels, count):

@@ -103,7 +103,7 @@ def fit(state, pixels):
 
     Epoch e draws its random numbers from (seed, e) alone, so what the caller does in between, or stopping and
     going on later, changes nothing. Raises GanlibError if the config and the images do not fit each other, and
-    where the loss is no longer finite.
+    where a loss or a weight is no longer finite.
     """
     config = state.config
     if tuple(pixels.shape[1:]) != config.image_shape:
@@ -139,14 +139,23 @@ def train_epoch(state, pixels):
             with averaging(state.optimizer_d, ranks):
                 penalty_step(state.D, state.optimizer_d, real, weight=PENALTY_EVERY * config.penalty)
         finite_steps += sums.isfinite().all()  # what is not finite stays in the sums
-        if (step % 100 == 0 or step == len(batches)) and finite_steps < step:
-            where = f"step {int(finite_steps) + 1} of epoch {len(state.history) + 1}"
-            causes = "the learning rate is too high, or there are NaN in the images or in the weights"
-            raise GanlibError(f"The loss is no longer finite at {where}; most likely {causes}.")
+        if step % 100 == 0 or step == len(batches):
+            refuse_broken(state, finite_steps, step)
     means = (total(sums, ranks) / len(batches)).tolist()
     before = state.history[-1] if state.history else Record(0, *[0.0] * 5, 0, 0.0)
     seconds = before.seconds + time.perf_counter() - started
     return Record(before.epoch + 1, *means, before.images_seen + len(pixels), seconds)
+
+
+def refuse_broken(state, finite_steps, step):
+    """GanlibError that names the first step of which the losses, or else this `step` if the weights, are not finite."""
+    weights = [weight for network in (state.G, state.D) for weight in network.parameters()]
+    if finite_steps == step and all(bool(weight.isfinite().all()) for weight in weights):
+        return
+    what = "loss is" if finite_steps < step else "weights are"
+    where = f"step {min(int(finite_steps) + 1, step)} of epoch {len(state.history) + 1}"
+    causes = "the learning rate is too high, or there are NaN in the images or in the weights"
+    raise GanlibError(f"The {what} no longer finite at {where}; most likely {causes}.")
 
 
 def take_turns(state, real):

@@ -21,9 +21,7 @@ from ganlib.dcgan import ConvGenerator
 from ganlib.models import Generator
 
 BROWSER = Path(__file__).parent / "browser"
-MOST_PRODUCTS = (
-    110_000_000  # in one forward pass: a browser took 83 ms or more for 105 million on a busy 2-core machine
-)
+MOST_PRODUCTS = 110_000_000  # in one forward pass: 105 million took a browser on a busy 2-core machine 83 ms or more
 
 
 def timelapse(history, epochs, *, scores=None):

@@ -36,7 +36,7 @@ ARROWS = {
     "show": {"config", "files", "pixels"},
     "publish": {"config", "files"},
     "logs": {"config", "show"},
-    "metrics": {"config", "checkpoint", "pixels", "weights"},
+    "metrics": {"config", "checkpoint", "models", "pixels", "weights"},
     "reader": {"config", "avatars", "checkpoint", "metrics", "portrait", "weights"},
     "widgets": {"config", "dcgan", "models"},
     "runs": {"config", "checkpoint", "files", "models", "show", "train"},

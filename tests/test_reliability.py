@@ -234,6 +234,28 @@ def test_a_loss_that_is_not_finite_stops_within_100_steps(small, changed, monkey
     assert len(seen) == 100
 
 
+@pytest.mark.parametrize("network", ["G", "D"])
+def test_weights_that_break_in_the_last_step_end_the_run(network, small, pixels, monkeypatch, says):
+    """The losses of that step were taken before it, and are finite."""
+    turns, steps = train.take_turns, []
+
+    def break_last(state, real):
+        five = turns(state, real)
+        steps.append(five)
+        if len(steps) == 2 * -(-len(pixels) // small.batch_size):
+            with torch.no_grad():
+                next(getattr(state, network).parameters()).view(-1)[0] = float("inf")
+        return five
+
+    monkeypatch.setattr(train, "take_turns", break_last)
+    state = new_state(small)
+    run = fit(state, pixels)
+    next(run)
+    with says(f"weights are no longer finite at step {len(steps)} of epoch 2", "learning rate"):
+        next(run)
+    assert len(state.history) == 1 and torch.stack(steps).isfinite().all()
+
+
 @pytest.mark.parametrize("part", ["G", "D", "average_g", "optimizer_g", "optimizer_d"])
 def test_weights_that_broke_in_the_last_step_of_an_epoch_are_not_kept(part, small, changed, pixels, tmp_path, says):
     """The losses of an epoch are taken before its last step: they may be finite where the weights no longer are."""
@@ -334,10 +356,13 @@ def test_an_interrupt_from_the_keyboard(small, pixels, tmp_path, monkeypatch, on
             signal.raise_signal(signal.SIGINT)
         return turns(state, real)
 
-    state = new_state(small)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stopped:
-        patch.setattr(train, "take_turns", interrupted)
-        finish(state, tmp_path)
+    state, before = new_state(small), signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stopped:
+            patch.setattr(train, "take_turns", interrupted)
+            finish(state, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
     one_sentence(str(stopped.value), "Stopped within epoch 2", "checkpoint")
     assert [record.epoch for record in state.history] == [1], "the history so far is the caller's"
     assert numbers(finish(resume_run(small, {}, tmp_path, "cpu"), tmp_path)) == straight

@@ -15,8 +15,7 @@ from ganlib.avatars import draw
 from ganlib.checkpoint import load_generator
 from ganlib.data import load
 from ganlib.files import write_whole
-from ganlib.metrics import choose, score
-from ganlib.models import draw_noise, sample
+from ganlib.metrics import choose, draw_images, score
 from ganlib.pixels import denormalize, normalize
 from ganlib.reader import READERS, Stranger, load_judge
 
@@ -45,7 +44,7 @@ def spoiled(pixels):
 
 def drawn(weights):
     G, config = load_generator(weights)
-    return torch.cat([denormalize(sample(G, z)) for z in draw_noise(COUNT, config.latent_dim, seed=0).split(500)])
+    return draw_images(G, config.latent_dim, count=COUNT)
 
 
 def main(early):

@@ -18,13 +18,10 @@ from ganlib.checkpoint import EXPERIMENTS
 from ganlib.config import Config, GanlibError, recipe, replace
 from ganlib.data import load
 from ganlib.files import write_whole
-from ganlib.metrics import load_classifier, score
-from ganlib.models import draw_noise, sample
-from ganlib.pixels import denormalize, normalize
+from ganlib.metrics import draw_images, load_classifier, score
 from ganlib.train import fit, new_state
 
 FOLDER = EXPERIMENTS / "scoreboard"
-COUNT, NOISE = 10_000, 0  # generated images, and the seed of their noise: what `python -m ganlib score` takes
 PAGE = Path(__file__).parents[1] / "book" / "scoreboard.md"
 TEMPLATE = Path(__file__).with_name("scoreboard.template.md")
 MEASURES = {
@@ -37,9 +34,7 @@ MARKS = 1, 2, 5, 10, 20, 50, 100, 150, 200  # epochs that are scored, and always
 
 def judge(G, config, classifier, real):
     """A generator -> its Scores as a dict, from bytes as they would be in a file."""
-    noise = draw_noise(COUNT, config.latent_dim, seed=NOISE).split(1000)
-    generated = torch.cat([normalize(denormalize(sample(G, z))) for z in noise])
-    return score(classifier, real, generated)._asdict()
+    return score(classifier, real, draw_images(G, config.latent_dim))._asdict()
 
 
 def run(config, images, classifier, real):
@@ -66,7 +61,7 @@ def main(name, dataset, seeds):
     path = FOLDER / f"{name}-on-{dataset}.json"
     config = recipe(name, dataset=dataset)
     images = load(dataset, fallback=False)
-    real = normalize(load(dataset, train=False, fallback=False).pixels[:COUNT])
+    real = load(dataset, train=False, fallback=False).pixels
     row = json.loads(path.read_text()) if path.is_file() else {"config": vars(config), "runs": []}
     if replace(Config(), **row["config"]) != config:  # a field that is younger than the row has its default there
         raise GanlibError(f"{path} holds runs of another config; move it away, or set the config back.")

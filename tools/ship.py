@@ -20,7 +20,7 @@ from ganlib.checkpoint import ASSETS, load_checkpoint, load_generator, save_gene
 from ganlib.config import recipe
 from ganlib.data import load
 from ganlib.files import write_whole
-from ganlib.metrics import choose, score
+from ganlib.metrics import choose, draw_images, score
 from ganlib.models import draw_noise, sample
 from ganlib.pixels import denormalize
 from ganlib.reader import load_judge
@@ -84,8 +84,7 @@ def scores_of(G, config, count=10_000):
     Real are the test images, or all of CelebA, which is not divided.
     """
     real = load(config.dataset, train=False, fallback=False, size=config.image_size).pixels
-    noise = draw_noise(count, config.latent_dim, seed=0).split(1000)
-    generated = torch.cat([denormalize(sample(G, z)) for z in noise])
+    generated = draw_images(G, config.latent_dim, count=count)
     scores = score(load_judge(config.dataset), choose(real, count), generated)._asdict()
     return {"covered": scores["classes"] / len(common()), **scores} if config.dataset == "avatars" else scores
 
