@@ -130,7 +130,9 @@ class SharedBatchNorm(_BatchNorm):
             return super().forward(values)
         axes = [axis for axis in range(values.dim()) if axis != 1]
         shape = [-1 if axis == 1 else 1 for axis in range(values.dim())]
-        var, mean = torch.var_mean(values.float(), dim=axes, correction=0)
+        full = values.float()
+        mean = full.mean(axes)
+        var = (full - mean.view(shape)).square().mean(axes)  # on a CPU quicker than torch.var_mean
         mean, var, count = pool(mean, var, values.numel() / values.shape[1])
         with torch.no_grad():
             self.num_batches_tracked += 1
@@ -138,7 +140,7 @@ class SharedBatchNorm(_BatchNorm):
             self.running_var.lerp_(var * count / (count - 1), self.momentum)
         gain = self.weight * (var + self.eps).rsqrt()
         shift = self.bias - mean * gain
-        return (values.float() * gain.view(shape) + shift.view(shape)).to(values.dtype)
+        return (full * gain.view(shape) + shift.view(shape)).to(values.dtype)
 
     def _check_input_dim(self, values):
         pass
