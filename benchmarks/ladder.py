@@ -21,6 +21,7 @@ from ganlib.files import write_whole
 from ganlib.metrics import draw_images, load_classifier, score
 from ganlib.train import fit, new_state
 
+CPU = f"{os.cpu_count()}-core {platform.machine()} CPU with {torch.backends.cpu.get_cpu_capability()}"
 PATH = EXPERIMENTS / "ladder.json"
 EPOCHS, SEEDS, BATCHES = 2, range(3), 100
 BASE = recipe("mnist", epochs=EPOCHS, real_label=1.0, dropout=0.0, ema_decay=0.0)  # what the textbook loop can do too
@@ -31,8 +32,9 @@ LOOPS = {"textbook loop": ()} | {
 CONFIGS = {
     "+ losses on logits (ganlib)": BASE,
     "+ averaged G": replace(BASE, ema_decay=0.998),
-    "+ bfloat16": replace(BASE, ema_decay=0.998, bfloat16=True),
-    "+ compiled": replace(BASE, ema_decay=0.998, bfloat16=True, compiled=True),
+    "+ medium products": replace(BASE, ema_decay=0.998, matmul_precision="medium"),
+    "+ bfloat16": replace(BASE, ema_decay=0.998, matmul_precision="medium", bfloat16=True),
+    "+ compiled": replace(BASE, ema_decay=0.998, matmul_precision="medium", bfloat16=True, compiled=True),
 }
 
 
@@ -86,7 +88,7 @@ def main(part):
     stored[part] = {"score": measure_scores, "speed": measure_speed}[part](pixels)
     stored |= {
         "epochs": EPOCHS, "seeds": len(SEEDS), "config": vars(BASE), "torch": torch.__version__,
-        "machine": f"{torch.get_num_threads()} threads of a {os.cpu_count()}-core {platform.machine()} CPU",
+        "machine": f"{torch.get_num_threads()} threads of a {CPU}",
     }  # fmt: skip
     write_whole(PATH, json.dumps(stored, indent=1).encode())
     print(json.dumps(stored[part], indent=1))

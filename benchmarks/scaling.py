@@ -11,8 +11,10 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -23,9 +25,11 @@ from ganlib.train import new_state, train_epoch
 
 STORED = Path(__file__).parents[1] / "ganlib" / "assets" / "experiments" / "scaling.json"
 ROUNDS = 5
-WORK = {  # name -> (config, batches in one measurement)
-    "MLP, batch 100": (recipe("textbook"), 60),
-    "DCGAN 64x64, half as wide, batch 64": (recipe("faces", mirror=False, shift=0), 2),
+FACES = recipe("faces", mirror=False, shift=0)
+WORK = {  # name -> (config, batches in one measurement, do the ranks share BatchNorm's statistics?)
+    "MLP, batch 100": (recipe("textbook"), 60, True),
+    "DCGAN of width 32, batch 64": (FACES, 2, True),
+    "the same, BatchNorm not shared": (FACES, 2, False),
 }
 
 
@@ -40,12 +44,15 @@ def rate(state, pixels):
 def measure():
     """What each of two ranks does -> {name: [(images/s of one process, of two), …]}, of which rank 0's counts."""
     torch.set_num_threads(1)
-    alone = {name: new_state(config) for name, (config, _) in WORK.items()}  # of one rank, being made before we join
+    alone = {name: new_state(config) for name, (config, *_) in WORK.items()}  # of one rank, being made before we join
     rates = {name: [] for name in WORK}
     with joined("cpu"):
-        both = {name: new_state(config) for name, (config, _) in WORK.items()}
+        both = {}
+        for name, (config, _, shared) in WORK.items():
+            with nullcontext() if shared else patch("ganlib.train.share_statistics"):
+                both[name] = new_state(config)
         for _ in range(ROUNDS + 1):
-            for name, (config, batches) in WORK.items():
+            for name, (config, batches, _) in WORK.items():
                 count = config.batch_size * batches
                 pixels = torch.randint(0, 256, (2 * count, *config.image_shape)).byte()
                 one = rate(alone[name], pixels[:count]) if place()[0] == 0 else dist.barrier()

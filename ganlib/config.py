@@ -46,6 +46,7 @@ class Config:
     mirror: bool = False  # flip half of the real images left to right
     shift: int = _setting(0, 0, 64)  # pixels by which a DCGAN's D sees every image moved at most
     bfloat16: bool = False  # half-precision arithmetic where it is safe (autocast)
+    matmul_precision: str = _choice("highest", "high", "medium")  # how exactly float32 matrices are multiplied (torch)
     channels_last: bool = False  # the memory layout that convolutions on a CPU prefer
     compiled: bool = False  # both steps through torch.compile; on CUDA they become CUDA graphs
 
@@ -114,6 +115,7 @@ RECIPES = {
         real_label=0.9,
         penalty=0.3,
         ema_decay=0.99,
+        matmul_precision="medium",
     ),
     "faces": Config(
         recipe="faces",

@@ -47,7 +47,8 @@ def open_board(folder, *, epoch=0):
 
 def wait_for_a_later_name(folder):
     """Files are read in the order of their names, in which two of the same second may change places: let it pass."""
-    last = max((int(path.name.split(".")[3]) for path in Path(folder).glob(FILES)), default=0)
+    stamps = [path.name.split(".")[3] for path in Path(folder).glob(FILES)]
+    last = max((int(stamp) for stamp in stamps if stamp.isdecimal()), default=0)
     time.sleep(min(1, max(0, last + 1 - time.time())))
 
 

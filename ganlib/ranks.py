@@ -140,7 +140,7 @@ class SharedBatchNorm(_BatchNorm):
             self.running_var.lerp_(var * count / (count - 1), self.momentum)
         gain = self.weight * (var + self.eps).rsqrt()
         shift = self.bias - mean * gain
-        return (full * gain.view(shape) + shift.view(shape)).to(values.dtype)
+        return torch.addcmul(shift.view(shape), full, gain.view(shape)).to(values.dtype)
 
     def _check_input_dim(self, values):
         pass

@@ -1,6 +1,7 @@
 """The arena: one step of D, one step of G, and the one loop that takes turns."""
 
 import time
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
@@ -114,7 +115,7 @@ def fit(state, pixels):
         # Without its cache: weights that change within the context would be used as they were when it began.
         half = {"dtype": torch.bfloat16, "enabled": config.bfloat16, "cache_enabled": False}
         autocast = torch.autocast(pixels.device.type, **half)
-        with torch.random.fork_rng(), autocast:
+        with torch.random.fork_rng(), autocast, products(config.matmul_precision):
             state.ranks.seed(config.seed * 1_000_003 + len(state.history) + 1, pixels.device)
             try:
                 record = train_epoch(state, pixels)
@@ -170,6 +171,17 @@ def take_turns(state, real):
         move_average(state.average_g, G, config.ema_decay)
     probabilities = [torch.sigmoid(logits).mean() for logits in (real_logits, before, after)]
     return torch.stack([d_loss, g_loss, *probabilities])
+
+
+@contextmanager
+def products(precision):
+    """Within it, products of float32 matrices are as exact as "highest", "high" or "medium" says; then as before."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @cache

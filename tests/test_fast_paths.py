@@ -94,8 +94,29 @@ def test_a_switch_in_float32_changes_no_loss(networks, switch, digits, monkeypat
 
 
 @pytest.mark.parametrize("networks", ["mlp", "dcgan"])
-def test_bfloat16_follows_float32_closely_at_first(networks, digits, monkeypatch):
+@pytest.mark.parametrize("switch", [{"bfloat16": True}, {"matmul_precision": "medium"}])
+def test_shorter_numbers_follow_float32_closely_at_first(networks, switch, digits, monkeypatch):
     """With weights that were cast once and kept, D would stand still while its float32 copy moves on."""
     full = _losses(_config(networks), digits, monkeypatch)[:20]
-    half = _losses(_config(networks, bfloat16=True), digits, monkeypatch)[:20]
+    half = _losses(_config(networks, **switch), digits, monkeypatch)[:20]
     assert (full - half).abs().max() <= 0.1 < (full[0] - full[-1]).abs().max()
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_the_precision_of_products_holds_for_an_epoch_and_no_longer(precision, digits, monkeypatch):
+    """Nor does it outlive an epoch that fails."""
+    inside, turns = [], train.take_turns
+
+    def noted(state, real):
+        inside.append(torch.get_float32_matmul_precision())
+        return turns(state, real)
+
+    monkeypatch.setattr(train, "take_turns", noted)
+    before = torch.get_float32_matmul_precision()
+    records = fit(new_state(_config(matmul_precision=precision)), digits[:BATCH])
+    next(records)
+    assert inside == [precision] and torch.get_float32_matmul_precision() == before
+    monkeypatch.setattr(train, "take_turns", lambda state, real: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        next(fit(new_state(_config(matmul_precision=precision)), digits[:BATCH]))
+    assert torch.get_float32_matmul_precision() == before

@@ -250,3 +250,10 @@ def test_a_folder_without_a_board(tmp_path, says, read):
     for folder in (tmp_path, tmp_path / "nosuch"):
         with says(folder, "no TensorBoard files"):
             read(folder)
+
+
+def test_a_file_of_another_name_beside_the_board(tmp_path, images):
+    (tmp_path / "events.out.tfevents.copy").touch()
+    with open_board(tmp_path, epoch=0) as board:
+        post(board, Record(1, *[0.5] * 5, 100, 1.0), images)
+    assert read_board(tmp_path)["loss/D"] == [(1, 0.5)]

@@ -11,6 +11,7 @@ from ganlib.checkpoint import EXPERIMENTS, load_measurement
 from ganlib.config import RECIPES, Config, recipe, replace
 
 HOUSE = Path(__file__).parents[1]
+IMAGES = {"mnist": 60_000, "fashion-mnist": 60_000, "avatars": 20_000}  # to train on
 ROWS = sorted((EXPERIMENTS / "scoreboard").glob("*.json"))
 
 
@@ -40,12 +41,12 @@ def test_a_row_is_of_the_recipe_as_it_is(row):
 
 
 def test_a_row_has_seeds_enough_and_every_one_is_whole(row):
-    _, content = row
+    stem, content = row
     epochs, runs = content["config"]["epochs"], content["runs"]
     assert len({run["seed"] for run in runs}) == len(runs) >= 5
     for run in runs:
         assert [line[0] for line in run["history"]] == list(range(1, epochs + 1))
-        assert run["images"] == 60_000 * epochs and run["cpu_seconds"] > 0
+        assert run["images"] == IMAGES[stem.split("-on-")[1]] * epochs and run["cpu_seconds"] > 0
         last = run["scores"][str(epochs)]
         assert last["real"] == last["generated"] == 10_000
         assert last["frechet"] > 0 and 0 <= last["kl"] < math.log(10)
@@ -59,10 +60,11 @@ def test_the_page_is_what_the_files_say(tool, monkeypatch, tmp_path):
 
 
 def test_every_row_is_on_the_page_and_the_best_comes_first(tool):
-    for dataset in ("mnist", "fashion-mnist"):
+    for dataset in tool.DATASETS:
         lines = tool.table(dataset)[2:]
-        distances = [float(line.split("|")[5].split("±")[0]) for line in lines]
+        distances = [float(line.split("|")[6].split("±")[0]) for line in lines]
         assert distances == sorted(distances)
+        assert all(line.count("|") == lines[0].count("|") for line in tool.table(dataset))
         shown = {line.split("`")[1] for line in lines}
         assert shown == {path.stem.split("-on-")[0] for path in ROWS if path.stem.endswith(f"-on-{dataset}")}
 

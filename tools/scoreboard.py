@@ -18,35 +18,33 @@ from ganlib.checkpoint import EXPERIMENTS
 from ganlib.config import Config, GanlibError, recipe, replace
 from ganlib.data import load
 from ganlib.files import write_whole
-from ganlib.metrics import draw_images, load_classifier, score
+from ganlib.metrics import choose, draw_images, score
+from ganlib.reader import load_judge
 from ganlib.train import fit, new_state
 
+CPU = f"{os.cpu_count()}-core {platform.machine()} CPU with {torch.backends.cpu.get_cpu_capability()}"
 FOLDER = EXPERIMENTS / "scoreboard"
 PAGE = Path(__file__).parents[1] / "book" / "scoreboard.md"
 TEMPLATE = Path(__file__).with_name("scoreboard.template.md")
+DATASETS = "mnist", "fashion-mnist"
 MEASURES = {
     "frechet": "Fréchet", "kid": "KID", "precision": "Prec.", "recall": "Recall", "density": "Dens.",
-    "coverage": "Cov.", "kl": "KL",
+    "coverage": "Cov.", "classes": "Kinds", "kl": "KL",
 }  # fmt: skip
 TEXTBOOK_MARKS = 20, 200
 MARKS = 1, 2, 5, 10, 20, 50, 100, 150, 200  # epochs that are scored, and always the last
 
 
-def judge(G, config, classifier, real):
-    """A generator -> its Scores as a dict, from bytes as they would be in a file."""
-    return score(classifier, real, draw_images(G, config.latent_dim))._asdict()
-
-
-def run(config, images, classifier, real):
+def run(config, pixels, judge, real):
     """Train one run -> its seed, images, scores by epoch, mean losses of every epoch, and seconds of processor time.
 
     The time of scoring is left out.
     """
     state, scores, spent, started = new_state(config), {}, 0.0, time.process_time()
-    for record in fit(state, images.pixels):
+    for record in fit(state, pixels):
         spent += time.process_time() - started
         if record.epoch in MARKS or record.epoch == config.epochs:
-            scores[record.epoch] = judge(state.best_g, config, classifier, real)
+            scores[record.epoch] = score(judge, real, draw_images(state.best_g, config.latent_dim))._asdict()
             print(config.recipe, config.dataset, config.seed, record.epoch, scores[record.epoch], flush=True)
         started = time.process_time()
     history = [[record.epoch, *(round(value, 4) for value in record[1:6])] for record in state.history]
@@ -60,25 +58,26 @@ def main(name, dataset, seeds):
     torch.set_num_threads(1)
     path = FOLDER / f"{name}-on-{dataset}.json"
     config = recipe(name, dataset=dataset)
-    images = load(dataset, fallback=False)
-    real = load(dataset, train=False, fallback=False).pixels
+    settings = {"fallback": False, "size": config.image_size}
+    pixels, unseen = (load(dataset, train=train, **settings).pixels for train in (True, False))
+    judge, real = load_judge(dataset), choose(unseen, 10_000)
     row = json.loads(path.read_text()) if path.is_file() else {"config": vars(config), "runs": []}
     if replace(Config(), **row["config"]) != config:  # a field that is younger than the row has its default there
         raise GanlibError(f"{path} holds runs of another config; move it away, or set the config back.")
     row |= {
-        "machine": f"1 thread of a {os.cpu_count()}-core {platform.machine()} CPU", "torch": torch.__version__,
+        "machine": f"1 thread of a {CPU}", "torch": torch.__version__,
         "command": f"python tools/scoreboard.py {name} {dataset} {' '.join(map(str, seeds))}",
     }  # fmt: skip
     for seed in seeds:
         if all(one["seed"] != seed for one in row["runs"]):
-            row["runs"].append(run(recipe(name, dataset=dataset, seed=seed), images, load_classifier(dataset), real))
+            row["runs"].append(run(recipe(name, dataset=dataset, seed=seed), pixels, judge, real))
             write_whole(path, json.dumps(row).encode())
 
 
 def cell(runs, epoch, measure):
     """Mean ± standard deviation over seeds of one measure at one epoch, with as many digits as it deserves."""
     values = [run["scores"][epoch][measure] for run in runs]
-    digits = {"frechet": 0, "kid": 0, "kl": 3}.get(measure, 2)
+    digits = {"frechet": 0, "kid": 0, "classes": 0, "kl": 3}.get(measure, 2)
     return (
         f"{statistics.mean(values):.{digits}f}\u202f±\u202f{statistics.stdev(values):.{digits}f}"  # one unbroken word
     )
@@ -86,8 +85,8 @@ def cell(runs, epoch, measure):
 
 def table(dataset):
     """Data set name -> lines of its table: a line for each recipe, and for each scored epoch of the textbook's."""
-    lines = ["| Recipe | Seeds | Epochs | Seconds | " + " | ".join(MEASURES.values()) + " |"]
-    lines += ["|---" * (4 + len(MEASURES)) + "|"]
+    lines = ["| Recipe | Seeds | Epochs | Images | Seconds | " + " | ".join(MEASURES.values()) + " |"]
+    lines += ["|---" * (5 + len(MEASURES)) + "|"]
     rows = []
     for path in FOLDER.glob(f"*-on-{dataset}.json"):
         row, name = json.loads(path.read_text()), path.stem.removesuffix(f"-on-{dataset}")
@@ -96,7 +95,8 @@ def table(dataset):
             share = int(epoch) / last
             seconds = statistics.mean(run["cpu_seconds"] for run in runs) * share
             scores = [cell(runs, epoch, measure) for measure in MEASURES]
-            facts = [f"`{name}`", str(len(runs)), epoch, f"{seconds:,.0f}"]
+            images = f"{runs[0]['images'] * share / 1e6:.2g}\u202fM"
+            facts = [f"`{name}`", str(len(runs)), epoch, images, f"{seconds:,.0f}"]
             rows.append((scores[0], "| " + " | ".join(facts + scores) + " |"))
     return lines + [line for _, line in sorted(rows, key=lambda row: float(row[0].split("\u202f")[0]))]
 
@@ -109,7 +109,7 @@ def commands():
 
 def write_page():
     text = TEMPLATE.read_text()
-    for dataset in ("mnist", "fashion-mnist"):
+    for dataset in DATASETS:
         text = text.replace(f"{{{dataset}}}", "\n".join(table(dataset)))
     write_whole(PAGE, text.replace("{commands}", "\n".join(commands())).encode())
 
