@@ -78,40 +78,45 @@ def cell(runs, epoch, measure):
     """Mean ± standard deviation over seeds of one measure at one epoch, with as many digits as it deserves."""
     values = [run["scores"][epoch][measure] for run in runs]
     digits = {"frechet": 0, "kid": 0, "classes": 0, "kl": 3}.get(measure, 2)
-    return (
-        f"{statistics.mean(values):.{digits}f}\u202f±\u202f{statistics.stdev(values):.{digits}f}"  # one unbroken word
-    )
+    mean, spread = statistics.mean(values), statistics.stdev(values)
+    return f"{mean:.{digits}f}\u202f±\u202f{spread:.{digits}f}"  # one unbroken word
 
 
 def table(dataset):
     """Data set name -> lines of its table: a line for each recipe, and for each scored epoch of the textbook's."""
-    lines = ["| Recipe | Seeds | Epochs | Images | Seconds | " + " | ".join(MEASURES.values()) + " |"]
-    lines += ["|---" * (5 + len(MEASURES)) + "|"]
-    rows = []
+    lines = ["| Recipe | Epochs | " + " | ".join(MEASURES.values()) + " |", "|---" * (2 + len(MEASURES)) + "|"]
+    found = []
     for path in FOLDER.glob(f"*-on-{dataset}.json"):
         row, name = json.loads(path.read_text()), path.stem.removesuffix(f"-on-{dataset}")
-        runs, last = row["runs"], row["config"]["epochs"]
-        for epoch in [str(mark) for mark in TEXTBOOK_MARKS if name == "textbook"] or [str(last)]:
-            share = int(epoch) / last
-            seconds = statistics.mean(run["cpu_seconds"] for run in runs) * share
-            scores = [cell(runs, epoch, measure) for measure in MEASURES]
-            images = f"{runs[0]['images'] * share / 1e6:.2g}\u202fM"
-            facts = [f"`{name}`", str(len(runs)), epoch, images, f"{seconds:,.0f}"]
-            rows.append((scores[0], "| " + " | ".join(facts + scores) + " |"))
-    return lines + [line for _, line in sorted(rows, key=lambda row: float(row[0].split("\u202f")[0]))]
+        for epoch in TEXTBOOK_MARKS if name == "textbook" else [row["config"]["epochs"]]:
+            scores = [cell(row["runs"], str(epoch), measure) for measure in MEASURES]
+            found.append((scores[0], f"| `{name}` | {epoch} | " + " | ".join(scores) + " |"))
+    return lines + [line for _, line in sorted(found, key=lambda pair: float(pair[0].split("\u202f")[0]))]
 
 
-def commands():
-    """Lines of a list: the command that makes each row again."""
-    rows = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
-    return [f"{row['command']}    # {row['machine']}, torch {row['torch']}" for row in rows]
+def rows():
+    """(recipe and data set, content) of every stored row."""
+    return [(path.stem.split("-on-"), json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json"))]
+
+
+def costs():
+    """Lines of the table that says what every row was made from."""
+    lines = ["| Recipe | Data set | Seeds | Epochs | Images | Seconds | Machine |", "|---" * 7 + "|"]
+    for (name, dataset), row in rows():
+        runs = row["runs"]
+        images, seconds = runs[0]["images"] / 1e6, statistics.mean(run["cpu_seconds"] for run in runs)
+        facts = f"`{name}` | {dataset} | {len(runs)} | {row['config']['epochs']} | {images:.2g} | {seconds:,.0f}"
+        lines.append(f"| {facts} | {row['machine']}, torch {row['torch']} |")
+    return lines
 
 
 def write_page():
     text = TEMPLATE.read_text()
     for dataset in DATASETS:
         text = text.replace(f"{{{dataset}}}", "\n".join(table(dataset)))
-    write_whole(PAGE, text.replace("{commands}", "\n".join(commands())).encode())
+    commands = [row["command"] for _, row in rows()]
+    text = text.replace("{costs}", "\n".join(costs())).replace("{commands}", "\n".join(commands))
+    write_whole(PAGE, text.encode())
 
 
 if __name__ == "__main__":
