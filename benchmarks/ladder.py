@@ -30,7 +30,7 @@ LOOPS = {"textbook loop": ()} | {
     f"+ {name}": textbook.SWITCHES[: place + 1] for place, name in enumerate(textbook.SWITCHES)
 }
 CONFIGS = {
-    "+ losses on logits (ganlib)": BASE,
+    "ganlib's loop": BASE,
     "+ averaged G": replace(BASE, ema_decay=0.998),
     "+ medium products": replace(BASE, ema_decay=0.998, matmul_precision="medium"),
     "+ bfloat16": replace(BASE, ema_decay=0.998, matmul_precision="medium", bfloat16=True),
@@ -86,10 +86,8 @@ def main(part):
     pixels = load("mnist", fallback=False).pixels
     stored = json.loads(PATH.read_text()) if PATH.is_file() else {}
     stored[part] = {"score": measure_scores, "speed": measure_speed}[part](pixels)
-    stored |= {
-        "epochs": EPOCHS, "seeds": len(SEEDS), "config": vars(BASE), "torch": torch.__version__,
-        "machine": f"{torch.get_num_threads()} threads of a {CPU}",
-    }  # fmt: skip
+    stored |= {"epochs": EPOCHS, "seeds": len(SEEDS), "config": vars(BASE), "torch": torch.__version__}
+    stored["machine"] = stored.get("machine", {}) | {part: f"{torch.get_num_threads()} threads of a {CPU}"}
     write_whole(PATH, json.dumps(stored, indent=1).encode())
     print(json.dumps(stored[part], indent=1))
 

@@ -83,7 +83,7 @@ def add_up(ranks, bucket):
 def averaging(optimizer, ranks):
     """Inside the `with`, `optimizer` averages the gradients over all ranks before each step, without DDP.
 
-    For a penalty on D's gradient: no gradient of it reaches D's last bias, and DDP would wait for that forever.
+    For a penalty on D's gradient: no gradient of it reaches D's last bias, and DDP fails where one is missing.
     """
 
     def average(*_):

@@ -29,7 +29,7 @@ TEMPLATE = Path(__file__).with_name("scoreboard.template.md")
 DATASETS = "mnist", "fashion-mnist"
 MEASURES = {
     "frechet": "Fréchet", "kid": "KID", "precision": "Prec.", "recall": "Recall", "density": "Dens.",
-    "coverage": "Cov.", "classes": "Kinds", "kl": "KL",
+    "coverage": "Cov.", "classes": "Classes", "kl": "KL",
 }  # fmt: skip
 TEXTBOOK_MARKS = 20, 200
 MARKS = 1, 2, 5, 10, 20, 50, 100, 150, 200  # epochs that are scored, and always the last
