@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ganlib.config import Config, GanlibError, replace, to_json
-from ganlib.files import read_whole, write_whole
+from ganlib.config import Config, replace, to_json
+from ganlib.errors import GanlibError
+from ganlib.files import read_bytes, write_atomic
 from ganlib.models import build, parameter_count
-from ganlib.train import Record, new_state
+from ganlib.training import Record, new_state
 from ganlib.weights import digest, fill, pack, read_about, read_weights, save_weights, unpack
 
 ASSETS = Path(__file__).parent / "assets"
@@ -78,11 +79,11 @@ def save_checkpoint(state, path):
     content["config"] = to_json(state.config)
     content["history"] = json.dumps(state.history)
     content |= {"format": FORMAT, "versions": json.dumps({"torch": torch.__version__})}
-    write_whole(Path(path), pack(content | {"sha256": digest(content)}))
+    write_atomic(Path(path), pack(content | {"sha256": digest(content)}))
 
 
 def load_checkpoint(path, device="cpu", *, force=False, **changes):
-    """Checkpoint file -> State on `device`, to be trained on with `fit`.
+    """Checkpoint file -> TrainState on `device`, to be trained on with `fit`.
 
     Of its config only `epochs` may change, or with `force` any field that leaves the networks' shapes as they are.
     """
@@ -91,7 +92,7 @@ def load_checkpoint(path, device="cpu", *, force=False, **changes):
         raise GanlibError(f"A run keeps its config; only epochs may change on loading, not {', '.join(changes)}.")
     if not path.is_file():
         raise GanlibError(f"There is no checkpoint {path}; train first, or give the checkpoint of a run.")
-    content = unpack(read_whole(path), path)
+    content = unpack(read_bytes(path), path)
     if str(content.get("format", FORMAT)) != str(FORMAT):
         raise GanlibError(f"{path} comes from another version of ganlib; this one reads format {FORMAT} alone.")
     try:
@@ -132,8 +133,8 @@ def _fill_adam(optimizer, values, path):
 
 
 def _parts(state):
-    """Every part of a State that has a state_dict, by name."""
-    names = "G", "D", "optimizer_g", "optimizer_d", "average_g"
+    """Every part of a TrainState that has a state_dict, by name."""
+    names = "G", "D", "optimizer_g", "optimizer_d", "G_ema"
     return {name: getattr(state, name) for name in names if getattr(state, name) is not None}
 
 
@@ -145,7 +146,7 @@ def _is_whole(content):
         return False
 
 
-def load_measurement(name):
+def load_result(name):
     """Name of a stored measurement -> the dict that its script in benchmarks or tools wrote. GanlibError lists all."""
     path = EXPERIMENTS / f"{name}.json"
     if not path.is_file():
@@ -160,7 +161,7 @@ def load_experiment(name):
     Each run is a dict: what was "on", its "seed", its "history" as a list of Records, its "scores". GanlibError lists
     the known names. Made by the script of that name in the folder tools.
     """
-    about = load_measurement(name)
+    about = load_result(name)
     about["runs"] = [run | {"history": [Record(*row) for row in run["history"]]} for run in about["runs"]]
     with np.load(EXPERIMENTS / f"{name}.npz") as file:
         return about, {key: torch.from_numpy(file[key]) for key in file}

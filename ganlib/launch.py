@@ -12,7 +12,8 @@ from functools import cache
 import torch
 import torch.distributed as dist
 
-from ganlib.config import GanlibError, pick_device
+from ganlib.errors import GanlibError
+from ganlib.config import pick_device
 
 LOST = "Another process of this run has ended; start the same command with --resume, from the last whole epoch."
 _one_at_a_time = threading.Lock()

@@ -1,14 +1,24 @@
-"""The courtroom: logits in, one number out. A label of 1 means real, book-wide."""
+"""Losses: logits in, one number out. A label of 1 means real, book-wide."""
+
+from collections.abc import Callable
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 
-def discriminator_loss(real_logits, fake_logits, *, real_label=1.0):
-    """Logits (N,) and (M,) -> scalar >= 0: -log D(x) - log(1 - D(G(z))), each averaged over its batch.
+def discriminator_loss(
+    real_logits: Tensor, fake_logits: Tensor, *, real_label: float = 1.0
+) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))), each averaged over its batch.
 
-    `real_label` below 1 is one-sided label smoothing (Salimans 2016, section 3.4): fakes keep the label 0.
-    Source: Goodfellow 2014, equation 1, negated.
+    Args:
+        real_logits: (N,), what D says of real images.
+        fake_logits: (M,), what D says of generated images.
+        real_label: below 1 it is one-sided label smoothing (Salimans 2016, section
+            3.4); generated images keep the label 0.
+
+    Returns a scalar >= 0. Source: Goodfellow 2014, equation 1, negated.
     """
     real_labels = torch.full_like(real_logits, real_label)
     fake_labels = torch.zeros_like(fake_logits)
@@ -17,20 +27,55 @@ def discriminator_loss(real_logits, fake_logits, *, real_label=1.0):
     return real_loss + fake_loss
 
 
-def generator_loss(fake_logits):
-    """Logits (N,) -> scalar >= 0: -log D(G(z)), the non-saturating loss (Goodfellow 2014, end of section 3)."""
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """-log D(G(z)), the non-saturating loss: logits (N,) -> scalar >= 0.
+
+    Source: Goodfellow 2014, end of section 3.
+    """
     return binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))
 
 
-def saturating_generator_loss(fake_logits):
-    """Logits (N,) -> scalar <= 0: log(1 - D(G(z))), G's side of the minimax game (Goodfellow 2014, equation 1)."""
+def saturating_generator_loss(fake_logits: Tensor) -> Tensor:
+    """log(1 - D(G(z))), G's side of the minimax game: logits (N,) -> scalar <= 0.
+
+    Source: Goodfellow 2014, equation 1.
+    """
     return -binary_cross_entropy_with_logits(fake_logits, torch.zeros_like(fake_logits))
 
 
-def gradient_penalty(real_logits, real):
-    """Logits (N,) of D and the images (N, C, H, W) they came from -> scalar >= 0: ½ |∂D(x)/∂x|², averaged (R1).
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """max(0, 1 - D(x)) + max(0, 1 + D(G(z))), each averaged over its batch.
 
-    `real` must have required its gradient before D saw it. Source: Mescheder 2018, equation 9, without its weight.
+    Logits (N,) and (M,) -> scalar >= 0. Source: Lim 2017; Miyato 2018, equation 16.
     """
-    (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+    return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
+
+
+def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
+    """-D(G(z)), averaged: logits (N,) -> scalar. Source: Miyato 2018, equation 17."""
+    return -fake_logits.mean()
+
+
+# config.loss -> D's loss and G's.
+LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "nonsaturating": (discriminator_loss, generator_loss),
+    "saturating": (discriminator_loss, saturating_generator_loss),
+    "hinge": (hinge_discriminator_loss, hinge_generator_loss),
+}
+
+
+def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Half the squared length of D's gradient at each image, averaged: scalar >= 0.
+
+    At real images this is R1, at generated ones R2 (Mescheder 2018, equation 9,
+    without its weight). The gradient of the sum of all logits holds in each row the
+    gradient of that image's own logit only while no logit depends on another image,
+    so D must have no BatchNorm. (Minibatch standard deviation ties images together
+    too, but only through one weak channel; StyleGAN2 penalises such a D as well.)
+
+    Args:
+        logits: (N,), what D says of `images`.
+        images: (N, C, H, W), which required their gradient before D saw them.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1).mean() / 2

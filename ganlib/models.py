@@ -1,18 +1,26 @@
-"""The workshop: a generator and a discriminator of three linear layers each, and how to draw from any generator."""
+"""Generators and discriminators: linear, DCGAN, and resize-convolution."""
 
-from contextlib import contextmanager
-from math import prod
+from itertools import pairwise
+from math import log2, prod
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ganlib.dcgan import build_dcgan
+from ganlib.config import Config
+from ganlib.errors import GanlibError
+
+SIZES = 16, 32, 64, 128, 256  # convolutional layers double or halve the side, from 4x4
 
 
 class Generator(nn.Module):
-    """Noise (N, latent_dim) -> image (N, C, H, W) in -1..1."""
+    """Noise (N, latent_dim) -> images (N, C, H, W) in -1..1: three linear layers."""
 
-    def __init__(self, latent_dim=64, hidden_dim=256, image_shape=(1, 28, 28)):
+    def __init__(
+        self,
+        latent_dim: int = 64,
+        hidden_dim: int = 256,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+    ) -> None:
         super().__init__()
         self.image_shape = image_shape
         self.layers = nn.Sequential(
@@ -24,24 +32,45 @@ class Generator(nn.Module):
             nn.Tanh(),
         )
 
-    def forward(self, z):
+    def forward(self, z: Tensor) -> Tensor:
         return self.layers(z).view(-1, *self.image_shape)
 
 
-class BatchNormGenerator(Generator):
-    """Noise (N, latent_dim) -> image (N, C, H, W) in -1..1, with BatchNorm (Ioffe 2015) before each ReLU."""
+class BatchNormGenerator(nn.Module):
+    """The same with BatchNorm (Ioffe 2015) before each ReLU."""
 
-    def __init__(self, latent_dim=64, hidden_dim=256, image_shape=(1, 28, 28)):
-        super().__init__(latent_dim, hidden_dim, image_shape)
-        first, relu, second, _, last, tanh = self.layers
-        norms = nn.BatchNorm1d(hidden_dim), nn.BatchNorm1d(hidden_dim)
-        self.layers = nn.Sequential(first, norms[0], relu, second, norms[1], nn.ReLU(), last, tanh)
+    def __init__(
+        self,
+        latent_dim: int = 64,
+        hidden_dim: int = 256,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim, hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, prod(image_shape)),
+            nn.Tanh(),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z).view(-1, *self.image_shape)
 
 
 class Discriminator(nn.Module):
-    """Image (N, C, H, W) in -1..1 -> logit (N,); positive means real."""
+    """Images (N, C, H, W) in -1..1 -> logits (N,); positive means real."""
 
-    def __init__(self, hidden_dim=256, image_shape=(1, 28, 28), dropout=0.0):
+    def __init__(
+        self,
+        hidden_dim: int = 256,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Flatten(),
@@ -54,58 +83,196 @@ class Discriminator(nn.Module):
             nn.Linear(hidden_dim, 1),
         )
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).squeeze(1)
 
 
-def build_mlp(config):
-    """Config -> (G, D) of linear layers, freshly initialised."""
-    G = Generator(config.latent_dim, config.hidden_dim, config.image_shape)
-    D = Discriminator(config.hidden_dim, config.image_shape, config.dropout)
-    return G, D
+class DCGANGenerator(nn.Module):
+    """Noise (N, latent_dim) -> images (N, C, H, W) in -1..1, by transposed convolutions.
+
+    The last hidden layer has `base_channels`, each earlier one twice as many (Radford
+    2015).
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 100,
+        base_channels: int = 64,
+        image_shape: tuple[int, int, int] = (3, 64, 64),
+    ) -> None:
+        super().__init__()
+        widths = layer_widths(base_channels, image_shape)[::-1]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        ]
+        for wide, narrow in pairwise(widths):
+            layers += [
+                nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(narrow),
+                nn.ReLU(),
+            ]
+        layers += [nn.ConvTranspose2d(widths[-1], image_shape[0], 4, 2, 1), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z[:, :, None, None])
 
 
-def build_batchnorm_mlp(config):
-    """Config -> (G, D) of linear layers, with BatchNorm in G, freshly initialised."""
-    G = BatchNormGenerator(config.latent_dim, config.hidden_dim, config.image_shape)
-    D = Discriminator(config.hidden_dim, config.image_shape, config.dropout)
-    return G, D
+class DCGANDiscriminator(nn.Module):
+    """Images (N, C, H, W) in -1..1 -> logits (N,), with BatchNorm (Radford 2015)."""
+
+    def __init__(
+        self,
+        base_channels: int = 64,
+        image_shape: tuple[int, int, int] = (3, 64, 64),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        widths = layer_widths(base_channels, image_shape)
+        layers: list[nn.Module] = [
+            nn.Conv2d(image_shape[0], widths[0], 4, 2, 1),
+            nn.LeakyReLU(0.2),
+        ]
+        for narrow, wide in pairwise(widths):
+            layers += [
+                nn.Conv2d(narrow, wide, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(wide),
+                nn.LeakyReLU(0.2),
+            ]
+        layers += [nn.Dropout(dropout), nn.Conv2d(widths[-1], 1, 4, 1, 0)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).flatten()
 
 
-FAMILIES = {"mlp": build_mlp, "batchnorm-mlp": build_batchnorm_mlp, "dcgan": build_dcgan}
+class ResizeConvGenerator(nn.Module):
+    """Noise (N, latent_dim) -> images (N, C, H, W) in -1..1, without checkerboards.
+
+    A linear layer to 4x4, then doubling by repeated pixels and a 3x3 convolution
+    (Odena 2016) with BatchNorm.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 100,
+        base_channels: int = 32,
+        image_shape: tuple[int, int, int] = (3, 64, 64),
+    ) -> None:
+        super().__init__()
+        widths = layer_widths(base_channels, image_shape)[::-1]
+        layers: list[nn.Module] = [
+            nn.Linear(latent_dim, widths[0] * 16),
+            nn.Unflatten(1, (widths[0], 4, 4)),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        ]
+        for wide, narrow in pairwise([*widths, widths[-1]]):
+            layers += [
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(wide, narrow, 3, padding=1, bias=False),
+                nn.BatchNorm2d(narrow),
+                nn.ReLU(),
+            ]
+        layers += [nn.Conv2d(widths[-1], image_shape[0], 3, padding=1), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
 
 
-def build(config):
-    """Config -> (G, D) of the family that `config.networks` names, from torch's global random state."""
-    return FAMILIES[config.networks](config)
+class MinibatchStdDev(nn.Module):
+    """Appends one channel: how much the images of the batch differ (Karras 2018).
+
+    Values (N, C, H, W) -> (N, C + 1, H, W); the new channel holds the standard
+    deviation over groups of at most 8 images, averaged over all values.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        count = len(values)
+        group = next(size for size in range(min(8, count), 0, -1) if count % size == 0)
+        groups = values.float().view(group, count // group, *values.shape[1:])
+        deviation = (groups.var(dim=0, correction=0) + 1e-8).sqrt()
+        deviation = deviation.mean(dim=(1, 2, 3), keepdim=True).to(values.dtype)
+        channel = deviation.repeat(group, 1, 1, 1).expand(-1, 1, *values.shape[2:])
+        return torch.cat([values, channel], dim=1)
 
 
-def parameter_count(network):
+class ResizeConvDiscriminator(nn.Module):
+    """Images (N, C, H, W) in -1..1 -> logits (N,), without BatchNorm."""
+
+    def __init__(
+        self,
+        base_channels: int = 32,
+        image_shape: tuple[int, int, int] = (3, 64, 64),
+    ) -> None:
+        super().__init__()
+        widths = layer_widths(base_channels, image_shape)
+        layers: list[nn.Module] = []
+        for narrow, wide in pairwise([image_shape[0], *widths]):
+            layers += [nn.Conv2d(narrow, wide, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers += [
+            MinibatchStdDev(),
+            nn.Flatten(),
+            nn.Linear((widths[-1] + 1) * 16, 1),
+        ]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).squeeze(1)
+
+
+def layer_widths(base_channels: int, image_shape: tuple[int, int, int]) -> list[int]:
+    """Channels of D's layers from the image inwards, doubled at each halving to 4x4.
+
+    Raises GanlibError unless the image is a square with a side of SIZES.
+    """
+    _, height, width = image_shape
+    if height != width or height not in SIZES:
+        allowed = ", ".join(map(str, SIZES))
+        raise GanlibError(
+            f"The images are {height}x{width}; convolutional networks take squares "
+            f"with a side of {allowed}."
+        )
+    return [base_channels * 2**layer for layer in range(int(log2(height)) - 2)]
+
+
+def init_weights(network: nn.Module) -> None:
+    """Draw kernels from N(0, 0.02²) and BatchNorm's gains from N(1, 0.02²), in place.
+
+    Source: Radford 2015, section 4, for the kernels; the DCGAN authors' code for the
+    gains. Around 0 they would switch every layer off.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+
+
+def build(config: Config) -> tuple[nn.Module, nn.Module]:
+    """G and D of config.architecture, freshly initialised from torch's random state."""
+    latent_dim, shape = config.latent_dim, config.image_shape
+    G: nn.Module
+    D: nn.Module
+    if config.architecture == "dcgan":
+        G = DCGANGenerator(latent_dim, config.base_channels, shape)
+        D = DCGANDiscriminator(config.base_channels, shape, config.dropout)
+        init_weights(G)
+        init_weights(D)
+        return G, D
+    if config.architecture == "resize-conv":
+        G = ResizeConvGenerator(latent_dim, config.base_channels, shape)
+        return G, ResizeConvDiscriminator(config.base_channels, shape)
+    if config.architecture == "batchnorm-mlp":
+        G = BatchNormGenerator(latent_dim, config.hidden_dim, shape)
+    else:
+        G = Generator(latent_dim, config.hidden_dim, shape)
+    return G, Discriminator(config.hidden_dim, shape, config.dropout)
+
+
+def parameter_count(network: nn.Module) -> int:
     """How many numbers of `network` are learned."""
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-
-
-def draw_noise(count, latent_dim=64, *, seed=None):
-    """Noise z (count, latent_dim), standard normal; the same `seed` gives the same noise on every device."""
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return torch.randn(count, latent_dim, generator=generator)
-
-
-@torch.no_grad()
-def sample(G, z):
-    """Noise (N, latent_dim) -> image (N, C, H, W) in -1..1, with G in eval mode; its mode is restored."""
-    was_training = G.training
-    G.eval()
-    images = G(z.to(next(G.parameters()).device))
-    G.train(was_training)
-    return images
-
-
-@contextmanager
-def frozen(network):
-    """Inside the `with`, `network` passes gradients through but collects none of its own."""
-    network.requires_grad_(False)
-    try:
-        yield network
-    finally:
-        network.requires_grad_(True)
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ganlib.config import GanlibError
-from ganlib.files import read_whole, write_whole
+from ganlib.errors import GanlibError
+from ganlib.files import read_bytes, write_atomic
 
 
 def save_weights(network, path, **facts):
@@ -18,13 +18,13 @@ def save_weights(network, path, **facts):
     path, packed = Path(path), pack(network.state_dict())
     about = {"versions": {"torch": torch.__version__}, "sha256": sha256_of(packed), **facts}
     text = json.dumps(about, indent=2) + "\n"  # before anything is written: a fact may be no json
-    write_whole(path, packed)
-    write_whole(path.with_suffix(".json"), text.encode())
+    write_atomic(path, packed)
+    write_atomic(path.with_suffix(".json"), text.encode())
 
 
 def read_weights(path):
     """Weights file -> its state_dict and the dict beside it. GanlibError unless they belong together."""
-    about, packed = read_about(path), read_whole(path)
+    about, packed = read_about(path), read_bytes(path)
     if about.get("sha256") != sha256_of(packed):
         raise GanlibError(f"{path} is not the file that the json beside it describes; save or fetch both again.")
     return unpack(packed, path), about
@@ -49,7 +49,7 @@ def fill(part, values, path):
             if torch.is_tensor(value) and values.get(name, value).dtype != value.dtype:
                 raise TypeError(f"{name} is {values[name].dtype}, not {value.dtype}")
         part.load_state_dict(values)
-    except Exception as error:  # a dozen kinds again: it depends on what stands in place of a tensor
+    except Exception as error:  # a dozen class_coverage again: it depends on what stands in place of a tensor
         reason = (str(error).splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
         raise GanlibError(f"{path} holds weights of another architecture than its config says ({reason}).") from None
     return part
@@ -84,7 +84,7 @@ def unpack(packed, path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the sentence below says it all
             content = torch.load(io.BytesIO(packed), weights_only=True, map_location="cpu")
-    except Exception:  # a dozen kinds, from struct.error to IndexError: it depends on where the file is broken
+    except Exception:  # a dozen class_coverage, from struct.error to IndexError: it depends on where the file is broken
         raise GanlibError(f"{path} is broken, or holds something else than weights; nothing in it was run.") from None
     if not isinstance(content, dict):
         raise GanlibError(f"{path} holds a {type(content).__name__}; a weights file holds a dict of tensors.")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ganlib.files import MissingDataError, fetch
+from ganlib.data.mnist import MissingDataError, fetch
 
 TAG = "needs-mnist"
 

@@ -20,7 +20,8 @@ import pytest
 import torch
 
 from ganlib import files
-from ganlib.config import Config, GanlibError
+from ganlib.config import Config
+from ganlib.errors import GanlibError
 
 CLOSED = "http://127.0.0.1:9/"  # nothing listens there
 

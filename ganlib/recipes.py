@@ -1,0 +1,99 @@
+"""The named configs of the book."""
+
+from typing import Any
+
+from ganlib.config import Config, replace
+from ganlib.errors import GanlibError
+
+RECIPES = {
+    # yunjey's MNIST GAN of 2017, to the digit: what we measure against.
+    "textbook": Config(recipe="textbook", epochs=200),
+    "mnist": Config(
+        recipe="mnist",
+        epochs=20,
+        learning_rate_g=1e-3,
+        learning_rate_d=1e-3,
+        beta1=0.5,
+        real_label=0.9,
+        dropout=0.1,
+        ema_decay=0.998,
+    ),
+    # Small steps and 200 epochs: the run that gets worse.
+    "mnist-long": Config(
+        recipe="mnist-long", epochs=200, beta1=0.5, real_label=0.9, ema_decay=0.999
+    ),
+    "fashion-mnist": Config(
+        recipe="fashion-mnist",
+        dataset="fashion-mnist",
+        architecture="batchnorm-mlp",
+        epochs=11,
+        learning_rate_g=1e-3,
+        learning_rate_d=1e-3,
+        beta1=0.5,
+        real_label=0.9,
+        r1_weight=1.0,
+        ema_decay=0.998,
+    ),
+    # As soon as possible as good as 200 epochs of the textbook recipe.
+    "mnist-speedrun": Config(
+        recipe="mnist-speedrun",
+        architecture="batchnorm-mlp",
+        epochs=4,
+        latent_dim=10,
+        learning_rate_g=1e-3,
+        learning_rate_d=5e-4,
+        beta1=0.0,
+        beta2=0.9,
+        real_label=0.9,
+        r1_weight=0.3,
+        ema_decay=0.99,
+        matmul_precision="medium",
+    ),
+    "faces": Config(
+        recipe="faces",
+        dataset="celeba",
+        architecture="dcgan",
+        epochs=69,
+        batch_size=64,
+        latent_dim=100,
+        base_channels=32,
+        channels=3,
+        image_size=64,
+        beta1=0.5,
+        real_label=0.9,
+        ema_decay=0.999,
+        random_flip=True,
+        augment_shift=6,
+        channels_last=True,
+    ),
+    "avatars": Config(
+        recipe="avatars",
+        dataset="avatars",
+        architecture="resize-conv",
+        epochs=14,
+        batch_size=64,
+        latent_dim=100,
+        base_channels=32,
+        channels=3,
+        image_size=64,
+        learning_rate_g=3e-4,
+        learning_rate_d=3e-4,
+        beta1=0.0,
+        beta2=0.99,
+        r1_weight=0.5,
+        ema_decay=0.998,
+        channels_last=True,
+    ),
+}
+
+
+def recipe(name: str, **changes: Any) -> Config:
+    """The recipe called `name`, with some fields changed.
+
+    Raises GanlibError that lists the known names, or the known fields.
+    """
+    if name not in RECIPES:
+        raise GanlibError(
+            f"There is no recipe {name!r}; the known ones are {', '.join(RECIPES)}."
+        )
+    return replace(RECIPES[name], **changes)

@@ -1,0 +1,287 @@
+"""One step of D, one step of G, and the loop that takes turns."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.augment import augmented
+from ganlib.config import Config
+from ganlib.data.transforms import normalize
+from ganlib.ema import refresh_batchnorm, update_average
+from ganlib.errors import GanlibError
+from ganlib.losses import LOSSES, discriminator_loss, generator_loss, r1_penalty
+from ganlib.models import build
+
+Turn = Callable[["TrainState", Tensor], Tensor]
+Sampler = Callable[[int, int, torch.device], Sequence[Tensor]]
+R1_INTERVAL = 4  # steps from one penalty to the next, which weighs so many times more
+
+
+class Record(NamedTuple):
+    """One epoch in numbers: means over its batches, then totals since the run began."""
+
+    epoch: int
+    d_loss: float
+    g_loss: float
+    d_real: float  # D(x): mean probability that D gives to real images
+    d_fake_before: float  # D(G(z)) before D's update
+    d_fake_after: float  # D(G(z)) after it, on fresh noise
+    images_seen: int
+    seconds: float
+
+
+@dataclass
+class TrainState:
+    """All that training changes, and the config it follows."""
+
+    config: Config
+    G: nn.Module
+    D: nn.Module
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    G_ema: nn.Module | None = None
+    step: int = 0  # steps since the run began
+    history: list[Record] = field(default_factory=list)
+
+    @property
+    def sampling_generator(self) -> nn.Module:
+        """The generator to draw from: the average with its own statistics, or G."""
+        if self.G_ema is None:
+            return self.G
+        return refresh_batchnorm(self.G_ema, self.config.latent_dim)
+
+
+def new_state(config: Config, device: torch.device | str = "cpu") -> TrainState:
+    """A run before its first step, on `device`; equal configs give equal weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        G, D = (network.to(device) for network in build(config))
+    betas = (config.beta1, config.beta2)
+    optimizer_g = torch.optim.Adam(
+        G.parameters(), lr=config.learning_rate_g, betas=betas, fused=True
+    )
+    optimizer_d = torch.optim.Adam(
+        D.parameters(), lr=config.learning_rate_d, betas=betas, fused=True
+    )
+    G_ema = deepcopy(G) if config.ema_decay else None
+    return TrainState(config, G, D, optimizer_g, optimizer_d, G_ema)
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Inside the `with`, `network` passes gradients on but collects none of its own."""
+    flags = [(weight, weight.requires_grad) for weight in network.parameters()]
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight, flag in flags:
+            weight.requires_grad_(flag)
+
+
+def discriminator_step(
+    G: nn.Module,
+    D: nn.Module,
+    optimizer_d: torch.optim.Optimizer,
+    real: Tensor,
+    z: Tensor,
+    *,
+    loss: Callable[..., Tensor] = discriminator_loss,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """D's turn: one step that makes D tell real from generated images better.
+
+    Args:
+        real: images (N, C, H, W) in -1..1.
+        z: noise (N, latent_dim); G is not changed.
+        loss: function of real and fake logits, see losses.py.
+
+    Returns d_loss, a scalar, and the real and the fake logits (N,), all before the step.
+    """
+    with torch.no_grad():
+        fake = G(z)
+    real_logits, fake_logits = D(real), D(fake)
+    d_loss = loss(real_logits, fake_logits)
+    optimizer_d.zero_grad()
+    d_loss.backward()
+    optimizer_d.step()
+    return d_loss.detach(), real_logits.detach(), fake_logits.detach()
+
+
+def generator_step(
+    G: nn.Module,
+    D: nn.Module,
+    optimizer_g: torch.optim.Optimizer,
+    z: Tensor,
+    *,
+    loss: Callable[..., Tensor] = generator_loss,
+) -> tuple[Tensor, Tensor]:
+    """G's turn: one step that makes D take generated images for real more often.
+
+    Args:
+        z: noise (N, latent_dim), fresh; D is not changed.
+        loss: function of the fake logits, see losses.py.
+
+    Returns g_loss, a scalar, and the fake logits (N,), both before the step.
+    """
+    with frozen(D):
+        fake_logits = D(G(z))
+        g_loss = loss(fake_logits)
+        optimizer_g.zero_grad()
+        g_loss.backward()
+    optimizer_g.step()
+    return g_loss.detach(), fake_logits.detach()
+
+
+def r1_step(
+    D: nn.Module, optimizer_d: torch.optim.Optimizer, images: Tensor, *, weight: float
+) -> Tensor:
+    """A step of D alone that makes it less steep at `images` (N, C, H, W) in -1..1.
+
+    Returns the penalty before its weight, a scalar. A step of its own every few steps
+    is lazy regularization (Karras 2020, StyleGAN2, appendix B); unlike there, Adam's
+    settings are not corrected for the extra steps.
+    """
+    images = images.detach().requires_grad_()
+    penalty = r1_penalty(D(images), images)
+    optimizer_d.zero_grad()
+    (weight * penalty).backward()
+    optimizer_d.step()
+    return penalty.detach()
+
+
+def train_step(state: TrainState, real: Tensor) -> Tensor:
+    """D's turn, then G's, on one batch of real images (N, C, H, W) in -1..1.
+
+    Returns five numbers (5,): d_loss, g_loss, D(x), D(G(z)) before and after D's step.
+    """
+    config, G = state.config, state.G
+    D = augmented(state.D, config)
+    d_loss_of, g_loss_of = LOSSES[config.loss]
+    if config.real_label != 1.0:
+        d_loss_of = partial(d_loss_of, real_label=config.real_label)
+    z = torch.randn(len(real), config.latent_dim, device=real.device)
+    d_loss, real_logits, before = discriminator_step(
+        G, D, state.optimizer_d, real, z, loss=d_loss_of
+    )
+    z = torch.randn(len(real), config.latent_dim, device=real.device)
+    g_loss, after = generator_step(G, D, state.optimizer_g, z, loss=g_loss_of)
+    probabilities = [logits.sigmoid().mean() for logits in (real_logits, before, after)]
+    return torch.stack([d_loss, g_loss, *probabilities])
+
+
+def penalty_step(state: TrainState, real: Tensor) -> None:
+    """The penalties that the config asks for: R1 at real images, R2 at generated."""
+    config = state.config
+    D = augmented(state.D, config)
+    if config.r1_weight:
+        r1_step(D, state.optimizer_d, real, weight=R1_INTERVAL * config.r1_weight)
+    if config.r2_weight:
+        with torch.no_grad():
+            z = torch.randn(len(real), config.latent_dim, device=real.device)
+            fake = state.G(z)
+        r1_step(D, state.optimizer_d, fake, weight=R1_INTERVAL * config.r2_weight)
+
+
+def shuffled_batches(
+    count: int, batch_size: int, device: torch.device
+) -> Sequence[Tensor]:
+    """The numbers 0..count-1 in random order, in batches; a partial one is dropped."""
+    order = torch.randperm(count, device=device)
+    return order[: count - count % batch_size].split(batch_size)
+
+
+def train_epoch(
+    state: TrainState,
+    pixels: Tensor,
+    turn: Turn = train_step,
+    sampler: Sampler = shuffled_batches,
+) -> Record:
+    """One pass over bytes (N, C, H, W) in random order; arguments as in `fit`."""
+    started = time.perf_counter()
+    config = state.config
+    batches = sampler(len(pixels), config.batch_size, pixels.device)
+    totals = torch.zeros(5, device=pixels.device)
+    for batch in batches:
+        real = normalize(pixels[batch])
+        totals += turn(state, real)
+        if state.G_ema is not None:
+            update_average(state.G_ema, state.G, config.ema_decay, state.step)
+        state.step += 1
+        if state.step % R1_INTERVAL == 0:
+            penalty_step(state, real)
+    images_seen = sum(len(batch) for batch in batches)
+    seconds = time.perf_counter() - started
+    if state.history:
+        images_seen += state.history[-1].images_seen
+        seconds += state.history[-1].seconds
+    means = (totals / len(batches)).tolist()
+    return Record(len(state.history) + 1, *means, images_seen, seconds)
+
+
+def fit(
+    state: TrainState,
+    pixels: Tensor,
+    *,
+    turn: Turn = train_step,
+    sampler: Sampler = shuffled_batches,
+) -> Iterator[Record]:
+    """Train `state` up to config.epochs; yields a Record after each epoch.
+
+    Epoch e draws its random numbers from (config.seed, e) alone, so stopping and going
+    on later changes nothing, and the caller's random numbers are left as they were (on
+    the CPU and on CUDA; torch cannot fork those of MPS). Images that do not fill a last
+    batch are left out of that epoch.
+
+    Args:
+        pixels: bytes (N, C, H, W), the shape that the config asks for.
+        turn: what does both turns on a batch: `train_step`, or a wrapped one.
+        sampler: function of N, batch size and device that gives the batches of an
+            epoch as indices; `shuffled_batches`, or one that gives a process its share.
+
+    Raises GanlibError where images and config do not fit each other, and after an epoch
+    that left a loss or a weight that is not finite.
+    """
+    config = state.config
+    check_images(config, pixels)
+    pixels = pixels.to(next(state.G.parameters()).device)
+    while len(state.history) < config.epochs:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed * 1_000_003 + len(state.history) + 1)
+            record = train_epoch(state, pixels, turn, sampler)
+        check_finite(state, record)
+        state.history.append(record)
+        yield record
+
+
+def check_images(config: Config, pixels: Tensor) -> None:
+    """Raise GanlibError unless `pixels` (N, C, H, W) can be trained on."""
+    shape = tuple(pixels.shape[1:])
+    if shape != config.image_shape:
+        raise GanlibError(
+            f"The images of {config.dataset} are {shape}; the recipe {config.recipe} "
+            f"takes {config.image_shape}."
+        )
+    if config.batch_size > len(pixels):
+        raise GanlibError(
+            f"batch_size is {config.batch_size}; it must be at most {len(pixels)}, the "
+            "number of images."
+        )
+
+
+def check_finite(state: TrainState, record: Record) -> None:
+    """Raise GanlibError if a loss or a weight is no longer finite."""
+    weights = [*state.G.parameters(), *state.D.parameters()]
+    numbers = torch.tensor(record[1:6])
+    if numbers.isfinite().all() and all(weight.isfinite().all() for weight in weights):
+        return
+    raise GanlibError(
+        f"A loss or a weight is no longer finite in epoch {record.epoch}; most likely "
+        "the learning rate is too high, or images or weights hold NaN."
+    )
