@@ -1,92 +1,130 @@
-"""Train the MNIST GAN with label smoothing, dropout and logits each on and off, over several seeds, and store it all.
+"""Label smoothing, dropout and logits, each on and off, on MNIST over several seeds.
 
-Writes ganlib/assets/experiments/generalization.json (every run's record of every epoch, and its scores) and .npz (fixed
-noise of every epoch, seed 0). A run that the json holds already is not made again.
+    python -m experiments.generalization --seeds 0 1 2
+
+The result holds every run's record of each epoch and its scores; its pictures are fixed
+noise at EPOCHS, for seed 0. A run that is stored already is not made again.
 """
 
 import itertools
-import json
-import sys
-from contextlib import nullcontext
-from unittest.mock import patch
+from collections.abc import Iterator
+from functools import partial
 
-import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
-from ganlib.checkpoint import EXPERIMENTS
-from ganlib.recipes import recipe
+from experiments.common import (
+    begin,
+    over_seeds,
+    parser,
+    read_images,
+    score_generator,
+    write_images,
+)
 from ganlib.config import replace
 from ganlib.data import load
-from ganlib.files import write_atomic
-from ganlib.metrics import load_classifier, score
-from ganlib.sampling import sample_noise, sample_images
-from ganlib.data.transforms import denormalize, normalize
-from ganlib.training import fit, new_state
+from ganlib.data.transforms import denormalize
+from ganlib.recipes import recipe
+from ganlib.sampling import sample_images, sample_noise
+from ganlib.training import (
+    TrainState,
+    discriminator_step,
+    fit,
+    generator_step,
+    new_state,
+    train_step,
+)
 
 BASE = recipe("mnist", epochs=6, real_label=1.0, dropout=0.0)
-SEEDS, SHOWN, COUNT = range(3), 8, 10_000
-SWITCHES = {"smoothing": {"real_label": 0.9}, "dropout": {"dropout": 0.3}, "logits": {}}
-EPOCHS = 0, 1, 2, 4, 6
+EPOCHS = 0, 1, 2, 4, 6  # that pictures are kept of
+SHOWN = 8
+SWITCHES: dict[str, dict] = {
+    "smoothing": {"real_label": 0.9},
+    "dropout": {"dropout": 0.3},
+    "logits": {},
+}
 
 
-def bce_losses():
-    """What a D that ends in a sigmoid trains with: BCELoss on its probabilities, in place of the loss on logits."""
-
-    def discriminator_loss(real_logits, fake_logits, *, real_label):
-        real, fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
-        real_loss = binary_cross_entropy(real, torch.full_like(real, real_label))
-        return real_loss + binary_cross_entropy(fake, torch.zeros_like(fake))
-
-    def generator_loss(fake_logits):
-        fake = torch.sigmoid(fake_logits)
-        return binary_cross_entropy(fake, torch.ones_like(fake))
-
-    return patch.multiple("ganlib.train", discriminator_loss=discriminator_loss, generator_loss=generator_loss)
+def bce_discriminator_loss(
+    real_logits: Tensor, fake_logits: Tensor, *, real_label: float
+) -> Tensor:
+    """discriminator_loss by way of a sigmoid and BCELoss: logits (N,) -> scalar."""
+    real, fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
+    real_loss = binary_cross_entropy(real, torch.full_like(real, real_label))
+    return real_loss + binary_cross_entropy(fake, torch.zeros_like(fake))
 
 
-def run(on, seed, pixels, judge):
-    """The switches that are on, and a seed -> (facts for the json, bytes (len(EPOCHS), SHOWN, 1, 28, 28))."""
-    changes = {name: value for switch in on for name, value in SWITCHES[switch].items()}
+def bce_generator_loss(fake_logits: Tensor) -> Tensor:
+    """generator_loss by way of a sigmoid and BCELoss: logits (N,) -> scalar."""
+    fake = torch.sigmoid(fake_logits)
+    return binary_cross_entropy(fake, torch.ones_like(fake))
+
+
+def bce_train_step(state: TrainState, real: Tensor) -> Tensor:
+    """train_step with the losses of a D that ends in a sigmoid."""
+    config = state.config
+    z = torch.randn(len(real), config.latent_dim)
+    d_loss_of = partial(bce_discriminator_loss, real_label=config.real_label)
+    d_loss, real_logits, before = discriminator_step(
+        state.G, state.D, state.optimizer_d, real, z, loss=d_loss_of
+    )
+    z = torch.randn(len(real), config.latent_dim)
+    g_loss, after = generator_step(
+        state.G, state.D, state.optimizer_g, z, loss=bce_generator_loss
+    )
+    probabilities = [logits.sigmoid().mean() for logits in (real_logits, before, after)]
+    return torch.stack([d_loss, g_loss, *probabilities])
+
+
+def subsets(names: dict[str, dict]) -> Iterator[tuple[str, ...]]:
+    """Every choice of the names, from none to all."""
+    for size in range(len(names) + 1):
+        yield from itertools.combinations(names, size)
+
+
+def train(on: tuple[str, ...], seed: int, pixels: Tensor) -> tuple[TrainState, Tensor]:
+    """Train with some switches on -> the run, bytes (len(EPOCHS), SHOWN, 1, 28, 28)."""
+    changes = {}
+    for switch in on:
+        changes |= SWITCHES[switch]
     state = new_state(replace(BASE, seed=seed, **changes))
     z = sample_noise(SHOWN, BASE.latent_dim, seed=1)
     shown = [denormalize(sample_images(state.sampling_generator, z))]
-    with nullcontext() if "logits" in on else bce_losses():
-        for record in fit(state, pixels):
-            if record.epoch in EPOCHS:
-                shown.append(denormalize(sample_images(state.sampling_generator, z)))
-    facts = {"on": list(on), "seed": seed, "history": state.history, "scores": judge(state.sampling_generator)._asdict()}
-    return facts, torch.stack(shown)
+    turn = train_step if "logits" in on else bce_train_step
+    for record in fit(state, pixels, turn=turn):
+        if record.epoch in EPOCHS:
+            shown.append(denormalize(sample_images(state.sampling_generator, z)))
+    return state, torch.stack(shown)
 
 
-def main(seeds):
+def main() -> None:
+    options = parser(__doc__, seeds=3, resumes=True).parse_args()
     torch.set_num_threads(1)
     pixels = load("mnist", fallback=False).pixels
-    real = normalize(load("mnist", train=False, fallback=False).pixels)
-    classifier = load_classifier("mnist")
+    facts = {"base": vars(BASE), "epochs": EPOCHS}
+    result = begin("generalization", facts, out=options.out, fresh=options.fresh)
+    images = read_images("generalization", options.out)
 
-    def judge(G):
-        noise = sample_noise(COUNT, BASE.latent_dim, seed=0).split(1000)
-        return score(classifier, real, torch.cat([sample_images(G, z) for z in noise]))
-
-    path = EXPERIMENTS / "generalization.json"
-    runs = json.loads(path.read_text())["runs"] if path.is_file() else []
-    pictures = dict(np.load(path.with_suffix(".npz"))) if path.with_suffix(".npz").is_file() else {}
-    for seed, (*on,) in itertools.product(seeds, subsets(SWITCHES)):
-        if any(one["on"] == on and one["seed"] == seed for one in runs):
-            continue
-        facts, shown = run(on, seed, pixels, judge)
-        runs.append(facts)
+    def run(seed: int, *, on: tuple[str, ...]) -> dict:
+        state, shown = train(on, seed, pixels)
         if seed == 0:
-            pictures["+".join(on) or "none"] = shown.numpy()
-            np.savez_compressed(path.with_suffix(".npz"), **pictures)
-        write_atomic(path, json.dumps({"base": vars(BASE), "epochs": EPOCHS, "runs": runs}).encode())
-        print(on, seed, facts["scores"], flush=True)
+            images["+".join(on) or "none"] = shown
+            write_images("generalization", images, options.out)
+        scores = score_generator(state)
+        print(on, seed, scores, flush=True)
+        return {"history": state.history, "scores": scores}
 
-
-def subsets(names):
-    return itertools.chain.from_iterable(itertools.combinations(names, size) for size in range(len(names) + 1))
+    for seed, on in itertools.product(options.seeds, subsets(SWITCHES)):
+        over_seeds(
+            "generalization",
+            result,
+            [seed],
+            partial(run, on=on),
+            out=options.out,
+            on=list(on),
+        )
 
 
 if __name__ == "__main__":
-    main([int(seed) for seed in sys.argv[1:]] or SEEDS)
+    main()

@@ -1,98 +1,112 @@
-"""From the textbook loop to ganlib's, one switch at a time: what each does for speed and for the score.
+"""From the textbook loop to ganlib's, one switch at a time: speed and score of each.
 
-`ladder.py score` trains with each of them over several seeds, `ladder.py speed` lets them take turns; both write their
-part of ganlib/assets/experiments/ladder.json.
+    python -m experiments.ladder --seeds 0 1 2
+
+Scores are those of one thread; for the speed the loops take turns, with all threads.
 """
 
-import json
-import os
-import platform
 import statistics
-import sys
 
-import textbook
 import torch
-from bench import ganlib_loop, train_step
+from torch import Tensor, nn
 
-from ganlib.checkpoint import EXPERIMENTS
-from ganlib.recipes import recipe
+from experiments.bench import Rates, ganlib_loop, ratio, take_turns
+from experiments.common import machine, parser, score_generator, write_result
+from experiments.textbook_loop import MLP, SWITCHES, Mnist, TextbookLoop, mlps
+from ganlib import accelerate
 from ganlib.config import replace
 from ganlib.data import load
-from ganlib.files import write_atomic
-from ganlib.sampling import sample_pixels
-from ganlib.metrics import load_classifier, score
-from ganlib.training import fit, new_state
+from ganlib.recipes import recipe
+from ganlib.training import new_state
 
-CPU = f"{os.cpu_count()}-core {platform.machine()} CPU with {torch.backends.cpu.get_cpu_capability()}"
-PATH = EXPERIMENTS / "ladder.json"
-EPOCHS, SEEDS, BATCHES = 2, range(3), 100
-BASE = recipe("mnist", epochs=EPOCHS, real_label=1.0, dropout=0.0, ema_decay=0.0)  # what the textbook loop can do too
-SETTINGS = textbook.MLP | {"learning_rate": BASE.learning_rate_g, "betas": (BASE.beta1, BASE.beta2)}
-LOOPS = {"textbook loop": ()} | {
-    f"+ {name}": textbook.SWITCHES[: place + 1] for place, name in enumerate(textbook.SWITCHES)
+EPOCHS = 2
+BATCHES = 100  # in a round of the speed
+# What the textbook loop can do too.
+BASE = recipe("mnist", epochs=EPOCHS, real_label=1.0, dropout=0.0, ema_decay=0.0)
+SETTINGS = {
+    **MLP,
+    "learning_rate": BASE.learning_rate_g,
+    "betas": (BASE.beta1, BASE.beta2),
 }
+LOOPS: dict[str, tuple[str, ...]] = {"textbook loop": ()}
+for place, switch in enumerate(SWITCHES):
+    LOOPS[f"+ {switch}"] = SWITCHES[: place + 1]
+AVERAGED = replace(BASE, ema_decay=0.998)
+MEDIUM = replace(AVERAGED, matmul_precision="medium")
+HALF = replace(MEDIUM, bfloat16=True)
 CONFIGS = {
     "ganlib's loop": BASE,
-    "+ averaged G": replace(BASE, ema_decay=0.998),
-    "+ medium products": replace(BASE, ema_decay=0.998, matmul_precision="medium"),
-    "+ bfloat16": replace(BASE, ema_decay=0.998, matmul_precision="medium", bfloat16=True),
-    "+ compiled": replace(BASE, ema_decay=0.998, matmul_precision="medium", bfloat16=True, compiled=True),
+    "+ averaged G": AVERAGED,
+    "+ medium precision": MEDIUM,
+    "+ bfloat16": HALF,
+    "+ compiled": replace(HALF, compile_step=True),
 }
 
 
-def trained(name, seed, pixels):
-    """Name of a rung and a seed -> the G that EPOCHS epochs of it make."""
+def trained(name: str, seed: int, pixels: Tensor) -> nn.Module:
+    """The generator that EPOCHS epochs of a rung make from a seed."""
     if name in CONFIGS:
         state = new_state(replace(CONFIGS[name], seed=seed))
-        list(fit(state, pixels))
+        for _ in accelerate.fit(state, pixels):
+            pass
         return state.sampling_generator
     torch.manual_seed(seed)
-    loop = textbook.Loop(textbook.Mlps(), SETTINGS, LOOPS[name])
-    batches = textbook.Mnist(pixels if "one tensor" in LOOPS[name] else None)
+    loop = TextbookLoop(*mlps(), SETTINGS, LOOPS[name])
+    batches = Mnist(pixels if "one tensor" in LOOPS[name] else None)
     for _ in range(EPOCHS):
         loop.epoch(batches)
     return loop.G
 
 
-def measure_scores(pixels):
-    """Pixels -> {rung: Scores of each seed, as dicts}."""
-    torch.set_num_threads(1)
-    classifier, real = load_classifier("mnist"), load("mnist", train=False, fallback=False).pixels
-    scores = {}
+def measure_scores(pixels: Tensor, seeds: list[int]) -> dict[str, list[dict]]:
+    """{rung: scores of each seed}."""
+    scores: dict[str, list[dict]] = {}
     for name in [*LOOPS, *CONFIGS]:
         scores[name] = []
-        for seed in SEEDS:
-            images = sample_pixels(trained(name, seed, pixels), BASE.latent_dim)
-            scores[name].append(score(classifier, real, images)._asdict())
+        for seed in seeds:
+            scores[name].append(score_generator(trained(name, seed, pixels), BASE))
         print(name, [round(one["frechet"]) for one in scores[name]], flush=True)
     return scores
 
 
-def measure_speed(pixels):
-    """Pixels -> {rung: median images/s, and median ratio to the textbook loop round by round}."""
+def measure_speed(pixels: Tensor) -> dict[str, dict[str, float]]:
+    """{rung: median images/s, and median ratio to the textbook loop, by rounds}."""
     loops = {}
     for name, on in LOOPS.items():
-        loop = textbook.Loop(textbook.Mlps(), SETTINGS, on)
-        batches = textbook.Mnist(pixels if "one tensor" in on else None)
+        loop = TextbookLoop(*mlps(), SETTINGS, on)
+        batches = Mnist(pixels if "one tensor" in on else None)
         loops[name] = lambda loop=loop, batches=batches: loop.epoch(batches, BATCHES)
-    loops |= {name: ganlib_loop(config, pixels, BATCHES) for name, config in CONFIGS.items()}
-    rates = train_step(loops)
-    pairs = {name: zip(values, rates["textbook loop"], strict=True) for name, values in rates.items()}
+    for name, config in CONFIGS.items():
+        loops[name] = ganlib_loop(config, pixels, BATCHES)
+    rates: Rates = take_turns(loops)
     return {
-        name: {"rate": statistics.median(rates[name]), "ratio": statistics.median(a / b for a, b in pair)}
-        for name, pair in pairs.items()
+        name: {
+            "rate": statistics.median(values),
+            "ratio": ratio(values, rates["textbook loop"]),
+        }
+        for name, values in rates.items()
     }
 
 
-def main(part):
+def main() -> None:
+    options = parser(__doc__, seeds=3).parse_args()
+    threads = torch.get_num_threads()
     pixels = load("mnist", fallback=False).pixels
-    stored = json.loads(PATH.read_text()) if PATH.is_file() else {}
-    stored[part] = {"score": measure_scores, "speed": measure_speed}[part](pixels)
-    stored |= {"epochs": EPOCHS, "seeds": len(SEEDS), "config": vars(BASE), "torch": torch.__version__}
-    stored["machine"] = stored.get("machine", {}) | {part: f"{torch.get_num_threads()} threads of a {CPU}"}
-    write_atomic(PATH, json.dumps(stored, indent=1).encode())
-    print(json.dumps(stored[part], indent=1))
+    machines = {"speed": machine()["machine"]}
+    speed = measure_speed(pixels)
+    torch.set_num_threads(1)
+    machines["score"] = machine()["machine"]
+    result = {
+        "config": vars(BASE),
+        "epochs": EPOCHS,
+        "seeds": len(options.seeds),
+        "machine": machines,
+        "speed": speed,
+        "score": measure_scores(pixels, options.seeds),
+    }
+    torch.set_num_threads(threads)
+    write_result("ladder", result, options.out)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

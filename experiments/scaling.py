@@ -1,91 +1,113 @@
-"""Measure training with one process and with two (Gloo, one thread each), taking turns, and store the table as json.
+"""Training with one process and with two (Gloo, one thread each), taking turns.
 
-`python benchmarks/scaling.py` takes about a minute on two free cores. Each process has its own batch of the size
-stated. While one process is measured the other waits, without using its core.
+    python -m experiments.scaling
+
+About a minute on two free cores. Each process has its own batch of the size stated.
+While one process is measured, the other waits without using its core.
 """
 
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
-from datetime import date
-from pathlib import Path
-from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
+from experiments.common import parser, write_result
+from ganlib.accelerate.distributed import distribute, is_main, process_group
 from ganlib.recipes import recipe
-from ganlib.accelerate.distributed import joined, place
-from ganlib.training import new_state, train_epoch
+from ganlib.training import (
+    Sampler,
+    TrainState,
+    new_state,
+    shuffled_batches,
+    train_epoch,
+)
 
-STORED = Path(__file__).parents[1] / "ganlib" / "assets" / "experiments" / "scaling.json"
 ROUNDS = 5
-FACES = recipe("faces", mirror=False, shift=0)
-WORK = {  # name -> (config, batches in one measurement, do the ranks share BatchNorm's statistics?)
-    "MLP, batch 100": (recipe("textbook"), 60, True),
-    "DCGAN of width 32, batch 64": (FACES, 2, True),
-    "the same, BatchNorm not shared": (FACES, 2, False),
+PLAIN_FACES = recipe("faces", bfloat16=False, channels_last=False)
+WORK = {  # name -> config, and batches in one measurement
+    "MLP, batch 100": (recipe("textbook"), 60),
+    "resize-conv with 32 channels, batch 64": (PLAIN_FACES, 2),
 }
 
 
-def rate(state, pixels):
-    """Images/s of one pass over bytes (N, C, H, W), by all the ranks of the TrainState together."""
-    dist.barrier()
+def rate(state: TrainState, pixels: Tensor, sampler: Sampler) -> float:
+    """Seconds of one pass over bytes (N, C, H, W) -> images/s."""
     started = time.perf_counter()
-    train_epoch(state, pixels)
+    train_epoch(state, pixels, sampler=sampler)
     return len(pixels) / (time.perf_counter() - started)
 
 
-def measure():
-    """What each of two ranks does -> {name: [(images/s of one process, of two), …]}, of which rank 0's counts."""
-    torch.set_num_threads(1)
-    alone = {name: new_state(config) for name, (config, *_) in WORK.items()}  # of one rank, being made before we join
-    rates = {name: [] for name in WORK}
-    with joined("cpu"):
-        both = {}
-        for name, (config, _, shared) in WORK.items():
-            with nullcontext() if shared else patch("ganlib.train.share_statistics"):
-                both[name] = new_state(config)
-        for _ in range(ROUNDS + 1):
-            for name, (config, batches, _) in WORK.items():
-                count = config.batch_size * batches
-                pixels = torch.randint(0, 256, (2 * count, *config.image_shape)).byte()
-                one = rate(alone[name], pixels[:count]) if place()[0] == 0 else dist.barrier()
-                rates[name].append((one, rate(both[name], pixels)))
-    return {name: pairs[1:] for name, pairs in rates.items()}  # the first round warms up
+def measure(rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Images/s of one process and of two by rounds, as seen by the first of the two."""
+    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in WORK}
+    runs = {}
+    for name, (config, batches) in WORK.items():
+        count = 2 * config.batch_size * batches
+        generator = torch.Generator().manual_seed(0)
+        shape = count, *config.image_shape
+        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        together = new_state(config)
+        sampler = distribute(together, pixels)
+        runs[name] = new_state(config), together, pixels, sampler
+    for _ in range(rounds + 1):
+        for name, (alone, together, pixels, sampler) in runs.items():
+            dist.barrier()
+            one = 0.0
+            if is_main():
+                one = rate(alone, pixels[: len(pixels) // 2], shuffled_batches)
+            dist.barrier()
+            pairs[name].append((one, rate(together, pixels, sampler)))
+    return {name: values[1:] for name, values in pairs.items()}  # the first warms up
 
 
-def table(rates):
-    """What `measure` gives -> rows of numbers: medians, and the ratio round by round."""
+def table(pairs: dict[str, list[tuple[float, float]]]) -> list[dict]:
+    """What `measure` gives -> rows: medians, and the ratio round by round."""
     rows = []
-    for name, pairs in rates.items():
-        ratios = [two / one for one, two in pairs]
-        one, two = (round(statistics.median(column)) for column in zip(*pairs, strict=True))
-        span = {"times": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
-        rows.append({"work": name, "one": one, "two": two} | {key: round(value, 2) for key, value in span.items()})
+    for name, values in pairs.items():
+        ratios = [two / one for one, two in values]
+        rows.append(
+            {
+                "work": name,
+                "one": round(statistics.median(one for one, _ in values)),
+                "two": round(statistics.median(two for _, two in values)),
+                "times": round(statistics.median(ratios), 2),
+                "least": round(min(ratios), 2),
+                "most": round(max(ratios), 2),
+            }
+        )
     return rows
 
 
-def main():
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument("--rounds", type=int, default=ROUNDS)
+    options = made.parse_args()
     if "RANK" not in os.environ:
-        flags = "--standalone", "--nproc-per-node=2"
-        raise SystemExit(subprocess.call([sys.executable, "-m", "torch.distributed.run", *flags, __file__]))
+        torchrun = "-m torch.distributed.run --standalone --nproc-per-node=2".split()
+        script = ["-m", "experiments.scaling", *sys.argv[1:]]
+        raise SystemExit(subprocess.call([sys.executable, *torchrun, *script]))
     load = os.getloadavg()[0]
-    rates = measure()
-    if place()[0] == 0:
-        rows = table(rates)
-        about = {"made_by": "benchmarks/scaling.py", "date": str(date.today()), "rounds": ROUNDS, "rows": rows}
-        about |= {"machine": platform.machine(), "cores": os.cpu_count(), "threads_per_process": 1}
-        about |= {"load_at_the_start": round(load, 2), "python": platform.python_version(), "torch": torch.__version__}
-        STORED.write_text(json.dumps(about, indent=1) + "\n")
-        for row in rows:
-            print(f"{row['work']:36} {row['one']:7,} {row['two']:7,} images/s, {row['times']} times", end=" ")
-            print(f"({row['least']} to {row['most']})")
+    torch.set_num_threads(1)
+    with process_group("cpu"):
+        pairs = measure(options.rounds)
+    if not is_main():
+        return
+    rows = table(pairs)
+    result = {
+        "rounds": options.rounds,
+        "rows": rows,
+        "cores": os.cpu_count(),
+        "load_at_the_start": round(load, 2),
+    }
+    write_result("scaling", result, options.out)
+    for row in rows:
+        print(f"{row['work']:40} {row['one']:7,} {row['two']:7,} images/s, ", end="")
+        print(f"{row['times']} times ({row['least']} to {row['most']})")
 
 
 if __name__ == "__main__":

@@ -1,116 +1,172 @@
-"""Store a trained generator in ganlib/assets: weights with json and scores, fixed noise of its epochs, a picture of it.
+"""Store a trained generator in ganlib/assets: weights, scores, and pictures of epochs.
 
-`ship.py mnist` trains the recipe mnist first; `ship.py runs/faces` takes what `python -m ganlib train` left there.
-`ship.py --scores mnist faces` scores networks that are shipped already anew: their json changes, their weights do not.
+    python -m experiments.ship mnist               train this recipe, then store it
+    python -m experiments.ship runs/faces          store what `python -m ganlib train` left
+    python -m experiments.ship --scores mnist      score a shipped network again
+
+A training picture for its card goes to book/figures.
 """
 
-import json
-import os
-import platform
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from ganlib.data.avatars import common
-from ganlib.checkpoint import ASSETS, load_checkpoint, load_generator, save_generator
-from ganlib.recipes import recipe
+from experiments.common import (
+    ROOT,
+    machine,
+    parser,
+    provenance,
+    score_generator,
+)
+from ganlib import accelerate
+from ganlib.checkpoint import (
+    ASSETS,
+    load_checkpoint,
+    load_generator,
+    read_metadata,
+    save_generator,
+)
+from ganlib.config import Config
 from ganlib.data import load
-from ganlib.files import write_atomic
-from ganlib.metrics import subsample, score
-from ganlib.sampling import sample_pixels
-from ganlib.sampling import sample_noise, sample_images
+from ganlib.data.avatars import common_combinations
 from ganlib.data.transforms import denormalize
-from ganlib.metrics.classifiers import load_feature_extractor
 from ganlib.plotting import save_image_grid
-from ganlib.training import fit, new_state
-from ganlib.weights import read_weights
+from ganlib.recipes import recipe
+from ganlib.sampling import sample_images, sample_noise
+from ganlib.training import TrainState, new_state
 
-FIGURES = Path(__file__).parents[1] / "book" / "figures"
-SHOWN, MOST_EPOCHS = 16, 41  # images of each epoch; of a longer run about every n-th epoch is stored
-SHOWN_LARGE, MOST_EPOCHS_LARGE = 8, 13  # the same for images in colour, of which each has 16 times as many bytes
-MACHINE = f"{torch.get_num_threads()} threads of a {os.cpu_count()}-core {platform.machine()} CPU"
+FIGURES = ROOT / "book" / "figures"
+SHOWN, MOST_EPOCHS = 16, 41  # images of each epoch, and epochs of a long run
+# The same for images in colour, of which each has 16 times as many bytes.
+SHOWN_LARGE, MOST_EPOCHS_LARGE = 8, 13
 
 
-def ship(name):
-    """Train the recipe called `name`, or take the run in the folder `name`, and write its assets and its picture."""
-    state, epochs = take(Path(name)) if Path(name).is_dir() else train(name)
-    config, path = state.config, ASSETS / f"{state.config.recipe}.pt"
-    facts = {"machine": MACHINE, "scores": scores_of(state.sampling_generator, config)}
-    models = sorted((Path(name) / "models").glob("*.pt")) if Path(name).is_dir() else []
-    if models:
-        facts["scores_by_epoch"] = {int(one.stem[6:]): scores_of(load_generator(one)[0], config) for one in models}
-    facts["history"] = state.history  # last: the model cards show what stands before it
+def ship(source: str, out: Path, figures: Path) -> None:
+    """Train the recipe `source`, or take the run in that folder; write its files."""
+    folder = Path(source)
+    facts: dict = {}
+    if folder.is_dir():
+        state, epochs = take(folder)
+        facts["scores_by_epoch"] = {
+            int(path.stem.removeprefix("epoch-")): scores_of(*load_generator(path))
+            for path in sorted((folder / "models").glob("*.safetensors"))
+        }
+    else:
+        state, epochs = train(source)
+        facts |= machine()
+    config = state.config
+    facts |= provenance(f"network {config.recipe}")
+    facts["scores"] = scores_of(state.sampling_generator, config)
+    facts["scored"] = {**machine(), **provenance(f"scores of {config.recipe}")}
+    facts["history"] = state.history
+    path = out / f"{config.recipe}.safetensors"
     save_generator(state.sampling_generator, config, path, **facts)
     images = torch.stack(list(epochs.values())).numpy()
-    np.savez_compressed(path.with_name(f"{path.stem}-epochs.npz"), epochs=list(epochs), images=images)
-    draw_strip(epochs, FIGURES / f"training-{path.stem}.png")
+    np.savez_compressed(
+        out / f"{config.recipe}-epochs.npz", epochs=list(epochs), images=images
+    )
+    save_strip(epochs, figures / f"training-{config.recipe}.png")
 
 
-def train(name):
-    """Train the recipe called `name` -> its TrainState, and {epoch: bytes (SHOWN, C, H, W)} of fixed noise."""
+def train(name: str) -> tuple[TrainState, dict[int, Tensor]]:
+    """Train a recipe -> the run, and {epoch: bytes (SHOWN, C, H, W)} of fixed noise."""
     config = recipe(name)
-    images, state = load(config.dataset, fallback=False, size=config.image_size), new_state(config)
+    images = load(config.dataset, fallback=False, size=config.image_size)
+    state = new_state(config)
     z = sample_noise(SHOWN, config.latent_dim, seed=1)
     epochs = {0: denormalize(sample_images(state.sampling_generator, z))}
-    for record in tqdm(fit(state, images.pixels), total=config.epochs, unit="epoch"):
-        epochs[record.epoch] = denormalize(sample_images(state.sampling_generator, z))
+    run = accelerate.fit(state, images.pixels)
+    for record in tqdm(run, total=config.epochs, unit="epoch"):
+        pictures = sample_images(state.sampling_generator, z)
+        epochs[record.epoch] = denormalize(pictures)
     return state, epochs
 
 
-def take(out):
-    """Folder of a run -> its TrainState, and {epoch: bytes (N, C, H, W)} cut out of its sample grids."""
-    newest = max((out / "checkpoints").glob("epoch-*.pt"))
+def take(folder: Path) -> tuple[TrainState, dict[int, Tensor]]:
+    """The folder of a run -> the run, and {epoch: bytes (N, C, H, W)} of its samples."""
+    newest = max((folder / "checkpoints").glob("epoch-*.pt"))
     last = int(newest.stem.removeprefix("epoch-"))
     state = load_checkpoint(newest, epochs=last)  # a run that was stopped early says so
-    shown, most = (SHOWN, MOST_EPOCHS) if state.config.channels == 1 else (SHOWN_LARGE, MOST_EPOCHS_LARGE)
+    shown, most = SHOWN, MOST_EPOCHS
+    if state.config.channels > 1:
+        shown, most = SHOWN_LARGE, MOST_EPOCHS_LARGE
     kept = {round(place * last / (most - 1)) for place in range(most)}
-    paths = {epoch: out / "samples" / f"epoch-{epoch:04d}.png" for epoch in sorted(kept)}
-    return state, {epoch: cut(path, state.config, shown) for epoch, path in paths.items()}
+    epochs = {}
+    for epoch in sorted(kept):
+        path = folder / "samples" / f"epoch-{epoch:04d}.png"
+        epochs[epoch] = cut(path, state.config, shown)
+    return state, epochs
 
 
-def cut(path, config, shown, *, gap=2, columns=8):
-    """PNG file as ganlib.plotting.save_image_grid writes it -> its first images, bytes (shown, C, H, W)."""
-    picture, side = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1), config.image_size
-    corners = [[gap + (side + gap) * place for place in divmod(number, columns)] for number in range(shown)]
-    return torch.stack([picture[: config.channels, y : y + side, x : x + side] for y, x in corners])
+def cut(
+    path: Path, config: Config, shown: int, *, gap: int = 2, columns: int = 8
+) -> Tensor:
+    """The first images of a picture that save_image_grid wrote, bytes (shown, C, H, W)."""
+    picture = torch.from_numpy(np.array(Image.open(path).convert("RGB")))
+    picture = picture.permute(2, 0, 1)[: config.channels]
+    side = config.image_size
+    images = []
+    for number in range(shown):
+        row, column = divmod(number, columns)
+        top, left = gap + row * (side + gap), gap + column * (side + gap)
+        images.append(picture[:, top : top + side, left : left + side])
+    return torch.stack(images)
 
 
-def scores_of(G, config, count=10_000):
-    """G's scores as a dict, and of avatars the share that is covered: what `python -m ganlib score` prints.
-
-    Real are the test images, or all of CelebA, which is not divided.
-    """
-    real = load(config.dataset, train=False, fallback=False, size=config.image_size).pixels
-    generated = sample_pixels(G, config.latent_dim, count=count)
-    scores = score(load_feature_extractor(config.dataset), subsample(real, count), generated)._asdict()
-    return {"covered": scores["classes"] / len(common()), **scores} if config.dataset == "avatars" else scores
+def scores_of(G: nn.Module, config: Config) -> dict:
+    """Scores of a generator; for avatars also "covered", as a share of combinations."""
+    scores = score_generator(G, config)
+    if config.dataset == "avatars":
+        return {"covered": scores["classes"] / len(common_combinations()), **scores}
+    return scores
 
 
-def score_again(name):
-    """Put fresh scores into the json of the shipped network `name`; the weights and the rest of the json stay."""
-    path = ASSETS / f"{name}.pt"
-    (_, about), (G, config) = read_weights(path), load_generator(name)
-    history = about.pop("history")  # last: the model cards show what stands before it
-    about |= {"scores": scores_of(G, config), "history": history}
-    write_atomic(path.with_suffix(".json"), (json.dumps(about, indent=2) + "\n").encode())
-    read_weights(path)
-    print(name, about["scores"], flush=True)
+def score_again(name: str, out: Path) -> None:
+    """Put fresh scores beside a shipped network; its weights and other facts stay."""
+    path = out / f"{name}.safetensors"
+    G, config = load_generator(path)
+    facts = read_metadata(path)
+    del facts["config"]
+    history = facts.pop("history")
+    facts["scores"] = scores_of(G, config)
+    facts["scored"] = {**machine(), **provenance(f"scores of {name}")}
+    facts["history"] = history  # last: the model cards show what stands before it
+    save_generator(G, config, path, **facts)
+    print(name, facts["scores"], flush=True)
 
 
-def draw_strip(epochs, path):
-    """{epoch: bytes (N, C, H, W)} -> a picture: one row of images for some of the epochs, and for the last."""
-    wanted = [0, 1, 2, 4, 8, max(epochs)] if max(epochs) <= MOST_EPOCHS else [max(epochs) * k // 5 for k in range(6)]
-    rows = sorted({min(epochs, key=lambda epoch: abs(epoch - target)) for target in wanted})
-    picture = torch.cat([epochs[epoch] for epoch in rows])
-    times = 3 if picture.shape[-1] < 64 else 1
-    save_image_grid(picture.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3), path, columns=len(epochs[0]))
+def save_strip(epochs: dict[int, Tensor], path: Path) -> None:
+    """{epoch: bytes (N, C, H, W)} -> a picture: rows of images of some epochs."""
+    last = max(epochs)
+    wanted = [0, 1, 2, 4, 8, last]
+    if last > MOST_EPOCHS:
+        wanted = [last * place // 5 for place in range(6)]
+    rows = {min(epochs, key=lambda epoch: abs(epoch - target)) for target in wanted}
+    picture = torch.cat([epochs[epoch] for epoch in sorted(rows)])
+    if picture.shape[-1] < 64:
+        picture = picture.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)
+    save_image_grid(picture, path, columns=len(epochs[0]))
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.set_defaults(out=ASSETS)
+    made.add_argument("sources", nargs="+", metavar="RECIPE|FOLDER")
+    made.add_argument(
+        "--scores", action="store_true", help="score shipped networks again"
+    )
+    made.add_argument("--figures", type=Path, default=FIGURES)
+    options = made.parse_args()
+    for source in options.sources:
+        if options.scores:
+            score_again(source, options.out)
+        else:
+            ship(source, options.out, options.figures)
 
 
 if __name__ == "__main__":
-    again = sys.argv[1:2] == ["--scores"]
-    for name in sys.argv[1 + again :]:
-        score_again(name) if again else ship(name)
+    main()

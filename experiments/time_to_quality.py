@@ -1,72 +1,85 @@
-"""How long until the Fréchet distance of the textbook recipe's 200 epochs on MNIST is reached? Ten seeds, as json.
+"""How long until the distance of 200 epochs of the textbook recipe on MNIST is reached?
 
-The recipe mnist-speedrun takes turns with the textbook loop, whose time for 200 epochs follows from the images that it
-manages a second in the same minutes: with torch's own products of matrices, with those of the precision "medium", which
-is the recipe as it stands, and in bfloat16. Scoring is not timed.
+    python -m experiments.time_to_quality --seeds 0 1 2 3 4 5 6 7 8 9
+
+The recipe mnist-speedrun takes turns with the textbook loop, whose time for 200 epochs
+follows from the images that it manages a second in the same minutes: with torch's own
+products of matrices, with those of the precision "medium", which is the recipe as it
+stands, and in bfloat16. Scoring is not timed.
 """
 
-import json
-import os
-import platform
 import statistics
 
-import textbook
-import torch
+from torch import Tensor
 
-from ganlib.checkpoint import EXPERIMENTS
-from ganlib.recipes import recipe
+from experiments.common import distance, parser, score_generator, write_result
+from experiments.textbook_loop import MLP, Mnist, TextbookLoop, mlps
+from ganlib import accelerate
+from ganlib.config import Config
 from ganlib.data import load
-from ganlib.files import write_atomic
-from ganlib.sampling import sample_pixels
-from ganlib.metrics import extract_features, frechet_distance, load_classifier, score
-from ganlib.training import fit, new_state
+from ganlib.recipes import recipe
+from ganlib.results import load_result
+from ganlib.training import new_state
 
-PATH, SEEDS, BATCHES, TEXTBOOK_EPOCHS = EXPERIMENTS / "time_to_quality.json", range(10), 200, 200
-CPU = f"{os.cpu_count()}-core {platform.machine()} CPU with {torch.backends.cpu.get_cpu_capability()}"
-KINDS = {"float32": {"matmul_precision": "highest"}, "medium": {}, "bfloat16": {"bfloat16": True}}
-
-
-def target():
-    """The mean Fréchet distance of the textbook recipe after 200 epochs, over the seeds of the scoreboard."""
-    runs = json.loads((EXPERIMENTS / "scoreboard" / "textbook-on-mnist.json").read_text())["runs"]
-    return statistics.mean(run["scores"][str(TEXTBOOK_EPOCHS)]["frechet"] for run in runs)
+BATCHES = 200  # of the textbook loop, to measure its speed
+TEXTBOOK_EPOCHS = 200
+KINDS = {
+    "float32": {"matmul_precision": "highest"},
+    "medium": {},
+    "bfloat16": {"bfloat16": True},
+}
 
 
-def run(config, pixels, classifier, real, goal):
-    """One run of the recipe -> seconds when the goal was reached (None if not), distance and seconds of each epoch."""
-    state, epochs, real_features = new_state(config), [], extract_features(classifier, real)
-    for record in fit(state, pixels):
-        images = sample_pixels(state.sampling_generator, config.latent_dim)
-        distance = frechet_distance(real_features, extract_features(classifier, images))
-        epochs.append({"seconds": record.seconds, "frechet": distance})
-    reached = [epoch["seconds"] for epoch in epochs if epoch["frechet"] <= goal]
-    scores = score(classifier, real, images)._asdict()
-    return {"seed": config.seed, "reached": reached[0] if reached else None, "epochs": epochs, "scores": scores}
+def target() -> float:
+    """Mean distance of the textbook recipe's 200 epochs, over the scoreboard's seeds."""
+    runs = load_result("scoreboard/textbook-on-mnist")["runs"]
+    last = str(TEXTBOOK_EPOCHS)
+    return statistics.mean(run["scores"][last]["frechet"] for run in runs)
 
 
-def main():
-    goal, classifier, pixels = target(), load_classifier("mnist"), load("mnist", fallback=False).pixels
-    real = load("mnist", train=False, fallback=False).pixels
-    loop, batches = textbook.Loop(textbook.Mlps(), textbook.MLP), textbook.Mnist()
+def run(config: Config, pixels: Tensor, goal: float) -> dict:
+    """Train one run -> seconds and distance by epoch, and when the goal was reached."""
+    state = new_state(config)
+    epochs = []
+    for record in accelerate.fit(state, pixels):
+        epochs.append({"seconds": record.seconds, "frechet": distance(state)})
+    reached = [one["seconds"] for one in epochs if one["frechet"] <= goal]
+    return {
+        "seed": config.seed,
+        "reached": reached[0] if reached else None,
+        "epochs": epochs,
+        "scores": score_generator(state),
+    }
+
+
+def main() -> None:
+    options = parser(__doc__, seeds=10).parse_args()
+    pixels = load("mnist", fallback=False).pixels
+    goal = target()
+    loop = TextbookLoop(*mlps(), MLP)
+    batches = Mnist()
     loop.epoch(batches, BATCHES)  # warms up
-    rates, runs = [], {kind: [] for kind in KINDS}
-    for seed in SEEDS:
+    rates: list[float] = []
+    runs: dict[str, list[dict]] = {kind: [] for kind in KINDS}
+    for seed in options.seeds:
         rates.append(loop.epoch(batches, BATCHES))
         for kind, changes in KINDS.items():
-            runs[kind].append(run(recipe("mnist-speedrun", seed=seed, **changes), pixels, classifier, real, goal))
-            print(kind, seed, runs[kind][-1]["reached"], runs[kind][-1]["scores"], flush=True)
-        facts = {
-            "target": goal, "textbook_rates": rates,
-            "textbook_seconds": TEXTBOOK_EPOCHS * len(pixels) / statistics.median(rates),
-            "machine": f"{torch.get_num_threads()} threads of a {CPU}",
-            "torch": torch.__version__, "runs": runs,
-        }  # fmt: skip
-        write_atomic(PATH, json.dumps(facts, indent=1).encode())
+            config = recipe("mnist-speedrun", seed=seed, **changes)
+            runs[kind].append(run(config, pixels, goal))
+            print(kind, seed, runs[kind][-1]["reached"], flush=True)
+        seconds = TEXTBOOK_EPOCHS * len(pixels) / statistics.median(rates)
+        result = {
+            "target": goal,
+            "textbook_rates": rates,
+            "textbook_seconds": seconds,
+            "runs": runs,
+        }
+        write_result("time_to_quality", result, options.out)
     for kind, row in runs.items():
-        seconds = [one["reached"] for one in row]
-        if None not in seconds:
-            ratio = facts["textbook_seconds"] / statistics.mean(seconds)
-            print(f"{kind}: {statistics.mean(seconds):.1f} s, {ratio:.0f} times as fast as the textbook loop")
+        reached = [one["reached"] for one in row]
+        if None not in reached:
+            mean = statistics.mean(reached)
+            print(f"{kind}: {mean:.1f} s, {seconds / mean:.0f} times as fast")
 
 
 if __name__ == "__main__":

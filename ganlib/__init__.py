@@ -1,3 +1,3 @@
-"""ganlib: the small library behind the book. Each module is a room; see DESIGN in the README for who may visit whom."""
+"""A small library for training, sampling and measuring GANs."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

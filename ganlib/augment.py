@@ -24,10 +24,10 @@ def random_shift(images: Tensor, most: int) -> Tensor:
     top, left = torch.randint(2 * most + 1, (2, count, 1), device=device)
     rows = top + torch.arange(height, device=device)  # (N, H)
     columns = left + torch.arange(width, device=device)  # (N, W)
-    padded = pad(images, [most] * 4, value=-1.0).permute(0, 2, 3, 1)
-    image = torch.arange(count, device=device)[:, None, None]
-    moved = padded[image, rows[:, :, None], columns[:, None, :]]
-    return moved.permute(0, 3, 1, 2)
+    padded = pad(images, [most] * 4, value=-1.0)
+    image = torch.arange(count, device=device).view(-1, 1, 1, 1)
+    channel = torch.arange(channels, device=device).view(1, -1, 1, 1)
+    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
 def random_color(images: Tensor) -> Tensor:
@@ -47,12 +47,16 @@ def random_color(images: Tensor) -> Tensor:
 
 
 def random_cutout(images: Tensor, share: float) -> Tensor:
-    """Images (N, C, H, W), each with a square of `share` of its side set to 0."""
+    """Images (N, C, H, W), each with a square of `share` of its side set to 0.
+
+    The square may lie partly outside the image.
+    """
     count, _, height, width = images.shape
     side = round(share * height)
     device = images.device
-    top = torch.randint(height + 1, (count, 1, 1, 1), device=device) - side // 2
-    left = torch.randint(width + 1, (count, 1, 1, 1), device=device) - side // 2
+    odd = side % 2  # an odd square is centred on a pixel, an even one between two
+    top = torch.randint(height + 1 - odd, (count, 1, 1, 1), device=device) - side // 2
+    left = torch.randint(width + 1 - odd, (count, 1, 1, 1), device=device) - side // 2
     rows = torch.arange(height, device=device).view(1, 1, -1, 1)
     columns = torch.arange(width, device=device).view(1, 1, 1, -1)
     inside_rows = (rows >= top) & (rows < top + side)
@@ -61,7 +65,10 @@ def random_cutout(images: Tensor, share: float) -> Tensor:
 
 
 def augment(images: Tensor, config: Config) -> Tensor:
-    """Images (N, C, H, W) in -1..1 -> the same, changed as `config` says."""
+    """Images (N, C, H, W) in -1..1 -> images changed as `config` says, same shape.
+
+    Changed colours may leave the range.
+    """
     if config.random_flip:
         images = random_flip(images)
     if config.augment_color:

@@ -120,6 +120,20 @@ def _check_combination(config: Config) -> None:
             "BatchNorm, through which a logit depends on the whole batch and the "
             "penalty is no gradient of one image; take resize-conv."
         )
+    if config.architecture == "batchnorm-mlp" and config.batch_size == 1:
+        raise GanlibError(
+            "batch_size is 1; BatchNorm compares images, so take at least 2."
+        )
+    if config.augment_shift >= config.image_size:
+        raise GanlibError(
+            f"augment_shift is {config.augment_shift}; it must be below image_size, "
+            f"{config.image_size}, or nothing of an image is left."
+        )
+    if 0 < config.augment_cutout * config.image_size < 0.5:
+        raise GanlibError(
+            f"augment_cutout is {config.augment_cutout}, less than half a pixel of "
+            f"{config.image_size}; make it larger, or 0."
+        )
     if config.augment_color and config.channels not in (1, 3):
         raise GanlibError(
             f"augment_color is True for {config.channels} channels; it takes 1 or 3."

@@ -32,13 +32,13 @@ def has_batchnorm(network: nn.Module) -> bool:
 
 
 def refresh_batchnorm(
-    G: nn.Module, latent_dim: int, *, batches: int = 100, batch_size: int = 100
+    G: nn.Module, latent_dim: int, *, batches: int = 20, batch_size: int = 100
 ) -> nn.Module:
     """Measure the BatchNorm statistics of G on its own activations, in place.
 
     Averaged weights make other activations than those that G's running statistics
     describe, so an average needs statistics of its own. The noise is seeded: the same
-    weights always get the same statistics. Returns G; without BatchNorm it does nothing.
+    weights always get the same statistics. Returns G, unchanged if it has no BatchNorm.
 
     Source: torch.optim.swa_utils.update_bn (Izmailov 2018, section 3.2).
     """

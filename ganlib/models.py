@@ -88,10 +88,10 @@ class Discriminator(nn.Module):
 
 
 class DCGANGenerator(nn.Module):
-    """Noise (N, latent_dim) -> images (N, C, H, W) in -1..1, by transposed convolutions.
+    """Noise (N, latent_dim) -> images (N, C, H, W) in -1..1.
 
-    The last hidden layer has `base_channels`, each earlier one twice as many (Radford
-    2015).
+    Transposed convolutions: the last hidden layer has `base_channels`, each earlier
+    one twice as many (Radford 2015).
     """
 
     def __init__(
@@ -275,4 +275,6 @@ def build(config: Config) -> tuple[nn.Module, nn.Module]:
 
 def parameter_count(network: nn.Module) -> int:
     """How many numbers of `network` are learned."""
-    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    return sum(
+        weight.numel() for weight in network.parameters() if weight.requires_grad
+    )

@@ -14,7 +14,7 @@ def sample_noise(
     The same `seed` gives the same noise on every device; None takes torch's own state.
     """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return torch.randn(count, latent_dim, generator=generator)
+    return torch.randn(count, latent_dim, generator=generator, device="cpu")
 
 
 @torch.no_grad()

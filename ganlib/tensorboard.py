@@ -1,16 +1,27 @@
-"""The notice board: what a training loop's caller posts of each epoch to TensorBoard, and reads back."""
+"""A run in TensorBoard: what is logged after each epoch, and how it is read back."""
 
 import io
 import logging
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from ganlib.errors import GanlibError
 from ganlib.plotting import image_grid
 
-FILES = "events.out.tfevents.*"  # a board's; then come the second in which it was opened, machine, process, a number
-# Field of a Record -> its name on the board; what stands before the slash becomes a group there.
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch.utils.tensorboard import SummaryWriter
+
+    from ganlib.training import Record
+
+FILES = "events.out.tfevents.*"  # then second, machine, process and a number
+
+# Field of a Record -> its tag; TensorBoard groups tags by what stands before the slash.
 TAGS = {
     "d_loss": "loss/D",
     "g_loss": "loss/G",
@@ -23,72 +34,102 @@ TAGS = {
 
 
 @contextmanager
-def open_tensorboard(folder, *, epoch=0):
-    """`with open_tensorboard(folder, epoch=7) as board:` a SummaryWriter that goes on with epoch 8, in a file of its own.
+def open_tensorboard(
+    folder: Path | str, *, epoch: int = 0
+) -> Iterator["SummaryWriter"]:
+    """A writer that goes on after `epoch`, for use in a `with`.
 
-    What an interrupted run posted after `epoch` is taken down. GanlibError if the folder cannot be written to.
+    It opens a file of its own, and TensorBoard will not show what an interrupted run
+    logged after `epoch`: so the epochs between the last checkpoint and a kill are not
+    there twice. Raises GanlibError if the folder cannot be written to, or where
+    TensorBoard is not installed.
     """
     try:
-        from torch.utils.tensorboard import SummaryWriter  # here, because importing it takes a moment
+        from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise GanlibError("TensorBoard is not installed; pip install tensorboard, or do without a board.") from None
-    wait_for_a_later_name(folder)
+        raise GanlibError(
+            "TensorBoard is not installed; pip install tensorboard, or do without it."
+        ) from None
+    _wait_for_later_name(Path(folder))
     try:
-        # At epoch 0 too: of all the purge steps that it meets, TensorBoard ignores the first.
-        board = SummaryWriter(str(folder), purge_step=epoch + 1)
+        # Also at epoch 0: of all the purge steps TensorBoard ignores the first.
+        writer = SummaryWriter(str(folder), purge_step=epoch + 1)
     except OSError as error:
-        raise GanlibError(f"Cannot write to {folder} ({error.strerror}); subsample another folder.") from None
+        raise GanlibError(
+            f"Cannot write to {folder} ({error.strerror}); choose another folder."
+        ) from None
     try:
-        yield board
+        yield writer
     finally:
-        with suppress(OSError):  # nothing is left to write; if the disk is full, post has said so
-            board.close()
+        with suppress(OSError):  # a full disk, of which log_epoch has told
+            writer.close()
 
 
-def wait_for_a_later_name(folder):
-    """Files are read in the order of their names, in which two of the same second may change places: let it pass."""
-    stamps = [path.name.split(".")[3] for path in Path(folder).glob(FILES)]
-    last = max((int(stamp) for stamp in stamps if stamp.isdecimal()), default=0)
-    time.sleep(min(1, max(0, last + 1 - time.time())))
+def _wait_for_later_name(folder: Path) -> None:
+    """Wait up to a second, until a new file's name comes after those in `folder`.
+
+    TensorBoard reads files in the order of their names, which differ by the second.
+    """
+    stamps = [path.name.split(".")[3] for path in folder.glob(FILES)]
+    newest = max((int(stamp) for stamp in stamps if stamp.isdecimal()), default=0)
+    time.sleep(min(1.0, max(0.0, newest + 1 - time.time())))
 
 
-def post(board, record, images):
-    """Post the numbers of one Record and a grid of images (N, C, H, W), floats in -1..1 or bytes, at its epoch.
+def log_epoch(writer: "SummaryWriter", record: "Record", images: Tensor) -> None:
+    """Log the numbers of one epoch and images (N, C, H, W), floats in -1..1 or bytes.
 
-    When it returns, a kill can no longer take the epoch from the board. GanlibError if the disk is full.
+    When it returns they are in the file, where a kill does not reach them. Raises
+    GanlibError if the disk is full.
     """
     try:
         for field, tag in TAGS.items():
-            board.add_scalar(tag, getattr(record, field), record.epoch)
-        board.add_image("samples", image_grid(images), record.epoch, dataformats="HWC")
-        board.flush()
+            writer.add_scalar(tag, getattr(record, field), record.epoch)
+        grid = image_grid(images)
+        writer.add_image("samples", grid, record.epoch, dataformats="HWC")
+        writer.flush()
     except OSError as error:
-        raise GanlibError(f"Cannot write to {board.get_logdir()} ({error.strerror}); make room, then resume.") from None
+        raise GanlibError(
+            f"Cannot write to {writer.get_logdir()} ({error.strerror}); make room, "
+            "then resume."
+        ) from None
 
 
-def read_scalars(folder):
-    """Folder of a board -> {tag: [(epoch, number), …]}, what was taken down left out."""
-    board = _load(folder)
-    return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in sorted(board.Tags()["scalars"])}
+def read_scalars(folder: Path | str) -> dict[str, list[tuple[int, float]]]:
+    """{tag: [(epoch, number), ...]} as TensorBoard shows it.
+
+    Raises GanlibError for a folder without TensorBoard files.
+    """
+    events = _read(folder)
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in sorted(events.Tags()["scalars"])
+    }
 
 
-def read_images(folder):
-    """Folder of a board -> {epoch: its grid of images, a PIL picture}."""
+def read_images(folder: Path | str) -> dict[int, "Image"]:
+    """{epoch: its grid of images}; GanlibError as for `read_scalars`."""
     from PIL import Image
 
-    return {event.step: Image.open(io.BytesIO(event.encoded_image_string)) for event in _load(folder).Images("samples")}
+    return {
+        event.step: Image.open(io.BytesIO(event.encoded_image_string))
+        for event in _read(folder).Images("samples")
+    }
 
 
-def _load(folder):
-    """Folder of a board -> TensorBoard's own reader of it, with everything in it."""
+def _read(folder: Path | str) -> Any:
+    """TensorBoard's own EventAccumulator, with everything in `folder`."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not any(Path(folder).glob(FILES)):
-        raise GanlibError(f"{folder} holds no TensorBoard files; give the folder that open_tensorboard was given.")
+        raise GanlibError(
+            f"{folder} holds no TensorBoard files; give the folder that "
+            "open_tensorboard was given."
+        )
     logger = logging.getLogger("tensorboard")
-    before = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of each epoch that it takes down
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of every epoch that it leaves out
     try:
-        return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0}).Reload()
+        everything = {"scalars": 0, "images": 0}
+        return EventAccumulator(str(folder), size_guidance=everything).Reload()
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)

@@ -49,13 +49,21 @@ class TrainState:
     G_ema: nn.Module | None = None
     step: int = 0  # steps since the run began
     history: list[Record] = field(default_factory=list)
+    measured_at: int = -1  # step at which the average's BatchNorm was measured
 
     @property
     def sampling_generator(self) -> nn.Module:
-        """The generator to draw from: the average with its own statistics, or G."""
+        """The generator to draw from: the average with its own statistics, or G.
+
+        The statistics are measured once a step; after changing G_ema by hand, call
+        `refresh_batchnorm`.
+        """
         if self.G_ema is None:
             return self.G
-        return refresh_batchnorm(self.G_ema, self.config.latent_dim)
+        if self.measured_at != self.step:
+            refresh_batchnorm(self.G_ema, self.config.latent_dim)
+            self.measured_at = self.step
+        return self.G_ema
 
 
 def new_state(config: Config, device: torch.device | str = "cpu") -> TrainState:
@@ -102,7 +110,7 @@ def discriminator_step(
         z: noise (N, latent_dim); G is not changed.
         loss: function of real and fake logits, see losses.py.
 
-    Returns d_loss, a scalar, and the real and the fake logits (N,), all before the step.
+    Returns d_loss, a scalar, and the real and fake logits (N,), all before the step.
     """
     with torch.no_grad():
         fake = G(z)
@@ -216,13 +224,13 @@ def train_epoch(
         state.step += 1
         if state.step % R1_INTERVAL == 0:
             penalty_step(state, real)
+    means = (totals / len(batches)).tolist()  # waits for a GPU, so before the clock
     images_seen = sum(len(batch) for batch in batches)
     seconds = time.perf_counter() - started
     if state.history:
         images_seen += state.history[-1].images_seen
         seconds += state.history[-1].seconds
-    means = (totals / len(batches)).tolist()
-    return Record(len(state.history) + 1, *means, images_seen, seconds)
+    return Record._make([len(state.history) + 1, *means, images_seen, seconds])
 
 
 def fit(
@@ -234,10 +242,10 @@ def fit(
 ) -> Iterator[Record]:
     """Train `state` up to config.epochs; yields a Record after each epoch.
 
-    Epoch e draws its random numbers from (config.seed, e) alone, so stopping and going
-    on later changes nothing, and the caller's random numbers are left as they were (on
-    the CPU and on CUDA; torch cannot fork those of MPS). Images that do not fill a last
-    batch are left out of that epoch.
+    Epoch e draws its random numbers from (config.seed, e) alone, so stopping between
+    epochs and going on later changes nothing; a state that was interrupted within one
+    is to be loaded again. The caller's random numbers are left as they were. Images
+    that do not fill a last batch are left out of that epoch.
 
     Args:
         pixels: bytes (N, C, H, W), the shape that the config asks for.
@@ -263,6 +271,11 @@ def fit(
 def check_images(config: Config, pixels: Tensor) -> None:
     """Raise GanlibError unless `pixels` (N, C, H, W) can be trained on."""
     shape = tuple(pixels.shape[1:])
+    if pixels.dtype != torch.uint8:
+        raise GanlibError(
+            f"The images are {pixels.dtype}; fit takes bytes 0..255 (torch.uint8) and "
+            "brings them to -1..1 itself."
+        )
     if shape != config.image_shape:
         raise GanlibError(
             f"The images of {config.dataset} are {shape}; the recipe {config.recipe} "

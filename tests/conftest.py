@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganlib import files
 from ganlib.config import Config
+from ganlib.data import mnist
 from ganlib.errors import GanlibError
 
 CLOSED = "http://127.0.0.1:9/"  # nothing listens there
@@ -42,13 +42,14 @@ def real_mnist():
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
-    """An empty home and cache, no GANLIB_DATA, mirrors that refuse, and no connection but to the loopback."""
+    """An empty cache, no GANLIB_DATA, mirrors that refuse, and only the loopback."""
     from torchvision import datasets
 
     connect = socket.socket.connect
 
     def loopback_only(self, address):
-        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "localhost", "::1"):
+        local = ("127.0.0.1", "localhost", "::1")
+        if isinstance(address, tuple) and address[0] not in local:
             raise OSError(f"a test tried to reach {address}")
         return connect(self, address)
 
@@ -63,26 +64,26 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.fixture
 def tiny_mnist(monkeypatch, offline):
-    """A maker of data roots: the same four files, with 12 and 5 images in place of 60,000 and 10,000."""
-    counts = {"train-images-idx3-ubyte": 12, "train-labels-idx1-ubyte": 12}
-    counts |= {"t10k-images-idx3-ubyte": 5, "t10k-labels-idx1-ubyte": 5}
-    monkeypatch.setattr(files, "FILES", {name: (files.FILES[name][0], count) for name, count in counts.items()})
-    monkeypatch.setattr(files, "PUBLISHED", {})
-    return Tiny(offline)
+    """Roots of data sets with 12 and 5 images in place of 60,000 and 10,000."""
+    tiny = Tiny(offline)
+    monkeypatch.setattr(mnist, "FILES", tiny.files)
+    return tiny
 
 
 class Tiny:
-    """Bytes of the tiny MNIST, and roots that hold them."""
+    """A tiny MNIST: bytes of its four files, and roots that hold them."""
 
     def __init__(self, folder):
         rng = np.random.default_rng(0)
-        self.folder, self.plain = folder, {}
-        for name, (kind, count) in files.FILES.items():
-            shape = (count, 28, 28) if kind == "images" else (count,)
-            values = rng.integers(0, 256 if kind == "images" else 10, shape, dtype=np.uint8)
-            header = struct.pack(">i", 2051 if kind == "images" else 2049) + struct.pack(f">{len(shape)}i", *shape)
-            self.plain[name] = header + values.tobytes()
-        self.packed = {name: gzip.compress(content, mtime=0) for name, content in self.plain.items()}
+        self.folder, self.plain, self.packed, self.files = folder, {}, {}, {}
+        for name, (shape, _) in mnist.FILES.items():
+            shape = (12 if name.startswith("train") else 5, *shape[1:])
+            magic, top = (2051, 256) if "images" in name else (2049, 10)
+            header = struct.pack(f">{1 + len(shape)}i", magic, *shape)
+            content = header + rng.integers(0, top, shape, dtype=np.uint8).tobytes()
+            self.plain[name] = content
+            self.packed[name] = gzip.compress(content, mtime=0)
+            self.files[name] = shape, hashlib.md5(content).hexdigest()
 
     def root(self, *, name="MNIST", zipped=False):
         root = self.folder / ("zipped" if zipped else "plain")
@@ -93,21 +94,24 @@ class Tiny:
         return root
 
     def pixels(self, file):
-        return torch.frombuffer(bytearray(self.plain[file][16:]), dtype=torch.uint8).view(-1, 1, 28, 28)
+        values = torch.frombuffer(bytearray(self.plain[file][16:]), dtype=torch.uint8)
+        return values.view(-1, 1, 28, 28)
 
     def labels(self, file):
-        return torch.frombuffer(bytearray(self.plain[file][8:]), dtype=torch.uint8).long()
+        values = torch.frombuffer(bytearray(self.plain[file][8:]), dtype=torch.uint8)
+        return values.long()
 
 
 @pytest.fixture
 def mirror(monkeypatch, tiny_mnist):
-    """A loopback mirror of the tiny MNIST for torchvision's own downloader; `mirror.answer` may be replaced."""
+    """A loopback mirror of the tiny MNIST; `mirror.answer` may be replaced."""
     from torchvision import datasets
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             server.seen.append(self.path)
-            server.answer(self, server.packed[self.path.strip("/").removesuffix(".gz")])
+            file = self.path.strip("/").removesuffix(".gz")
+            server.answer(self, tiny_mnist.packed[file])
 
         do_HEAD = do_GET  # noqa: N815
 
@@ -123,11 +127,16 @@ def mirror(monkeypatch, tiny_mnist):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.block_on_close = True, False
-    server.seen, server.answer, server.whole, server.packed = [], whole, whole, tiny_mnist.packed
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    sums = [(f"{name}.gz", hashlib.md5(content).hexdigest()) for name, content in tiny_mnist.packed.items()]
+    server.seen, server.answer, server.whole = [], whole, whole
+    serve = {"poll_interval": 0.02}
+    threading.Thread(target=server.serve_forever, kwargs=serve, daemon=True).start()
+    sums = [
+        (f"{name}.gz", hashlib.md5(content).hexdigest())
+        for name, content in tiny_mnist.packed.items()
+    ]
     for dataset in (datasets.MNIST, datasets.FashionMNIST):
-        monkeypatch.setattr(dataset, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        address = f"http://127.0.0.1:{server.server_port}/"
+        monkeypatch.setattr(dataset, "mirrors", [address])
         monkeypatch.setattr(dataset, "resources", sums)
     yield server
     server.shutdown()
@@ -136,22 +145,31 @@ def mirror(monkeypatch, tiny_mnist):
 
 @pytest.fixture
 def small():
-    """A config that trains in milliseconds on 4x4 images, with everything switched on that a run may switch on."""
+    """A config that trains in milliseconds on 4x4 images, with dropout, smoothing and an average of G."""
     return Config(
-        epochs=4, batch_size=10, latent_dim=3, hidden_dim=8, image_size=4, learning_rate_g=1e-2, learning_rate_d=1e-2,
-        beta1=0.5, real_label=0.9, dropout=0.3, ema_decay=0.9,
-    )  # fmt: skip
+        epochs=4,
+        batch_size=10,
+        latent_dim=3,
+        hidden_dim=8,
+        image_size=4,
+        learning_rate_g=1e-2,
+        learning_rate_d=1e-2,
+        beta1=0.5,
+        real_label=0.9,
+        dropout=0.3,
+        ema_decay=0.9,
+    )
 
 
 @pytest.fixture
 def pixels():
-    """25 images for `small`: two batches of 10 and a trailing one of 5."""
+    """25 images for `small`: two batches of 10 an epoch, and 5 images left out of it."""
     return torch.randint(0, 256, (25, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
 def weights_of():
-    """A part of a State -> its numbers, copied: to be compared later."""
+    """A network or optimizer -> copies of its tensors, to be compared later."""
 
     def copy(part):
         return [value.detach().clone() for value in part.state_dict().values()]
@@ -161,7 +179,7 @@ def weights_of():
 
 @pytest.fixture
 def says():
-    """`with says("batch_size", "0"):` a GanlibError of exactly one sentence that names these."""
+    """`with says("batch_size", "0"):` a GanlibError of one sentence with these words in it."""
 
     class Says:
         def __init__(self, *words, kind=GanlibError):
@@ -247,7 +265,7 @@ def torchrun():
 
 @pytest.fixture
 def same_history():
-    """Two histories -> equal in everything but the seconds?"""
+    """Whether two histories are equal in everything but the seconds."""
 
     def compare(one, other):
         return [record._replace(seconds=0) for record in one] == [record._replace(seconds=0) for record in other]
@@ -257,7 +275,7 @@ def same_history():
 
 @pytest.fixture
 def changed():
-    """`changed(config, field=value)`: the dataclass's own replace, so that a test leans on nothing it tests."""
+    """`changed(config, field=value)`: the dataclass's own replace, not the one under test."""
     return dataclasses.replace
 
 

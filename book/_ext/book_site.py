@@ -1,11 +1,15 @@
 """A Sphinx extension for what Jupyter Book's config cannot say about this site.
 
-Formulas are set by a MathJax file inside the site, so that it also works without a network and from a folder; where
-the package that holds it is not installed, Sphinx's own address is used and the build says so. Thebe's scripts, which
-nothing uses, go. The playground's script and style come to every page that has a place for it. An explorer of a
-shipped network may stand on a page whose notebook would be too large with the weights inside. Every page says what it
-is to who shows a preview of it; a page for wrong addresses, robots.txt and, once html.baseurl in _config.yml names the
-public address, a sitemap are written too. (The usual extensions for these three need that address to begin with.)
+- Formulas are set by a MathJax file inside the site, which works offline and from a
+  folder. Where the package that holds it is missing, the build says so.
+- Thebe's scripts, which nothing uses, go.
+- The playground's script and style come only to pages that have a place for it.
+- Two directives show a shipped network: `explorer` its weights in a widget, on pages
+  whose notebook would be too large with them inside, and `network-facts` the metadata
+  of its file.
+- Every page has what a preview of it shows; a page for wrong addresses, robots.txt and,
+  once html.baseurl in _config.yml names the public address, a sitemap are written.
+  (The usual extensions for these need that address to begin with.)
 """
 
 import json
@@ -20,30 +24,53 @@ from ipywidgets.embed import dependency_state, embed_data
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from ganlib.checkpoint import ASSETS, load_generator, read_metadata
+from ganlib.errors import GanlibError
+from ganlib.widgets import BROWSER, explore
+
 MATHJAX = "tex-svg-full.js"  # the variant that fetches no fonts
-PLAYGROUND, EXPLORER = 'class="gan-playground"', "shipped-explorer"
-# A page opened from a folder may not read other pages, from which the search takes its excerpts; titles it has.
-NO_EXCERPTS = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
-SOCIAL, SOCIAL_WORDS = "_static/social.png", "Handwritten digits that come out of noise while a generator learns."
-WRONG = "<h1>There is no such page</h1><p>It may have moved; the contents and the search know all pages.</p>"
+PLAYGROUND = 'class="gan-playground"'
+EXPLORER = "shipped-explorer"
+# A page opened from a folder may not read other pages, from which the search takes its
+# excerpts; titles it has.
+NO_EXCERPTS = (
+    "if (location.protocol === 'file:') "
+    "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+)
+SOCIAL = "_static/social.png"
+SOCIAL_WORDS = (
+    "Handwritten digits that come out of noise while a generator learns."  # its alt
+)
+NO_SUCH_PAGE = (
+    "<h1>There is no such page</h1>"
+    "<p>It may have moved; the contents and the search know all pages.</p>"
+)
+SITEMAP = (
+    '<?xml version="1.0" encoding="utf-8"?>\n'
+    '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{}</urlset>\n'
+)
+WIDGET = "application/vnd.jupyter.widget"
+LISTS = "history", "scores_by_epoch", "modules"  # too long to show
+
 logger = logging.getLogger(__name__)
 
 
 def setup(app):
     app.add_directive("explorer", Explorer)
+    app.add_directive("network-facts", NetworkFacts)
     app.connect("config-inited", use_local_mathjax)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("html-page-context", mend_citations)
-    app.connect("html-page-context", bring_scripts)
+    app.connect("html-page-context", add_scripts)
     app.connect("html-page-context", describe)
-    app.connect("html-collect-pages", wrong_address)
+    app.connect("html-collect-pages", page_404)
     app.connect("build-finished", write_for_robots)
     app.connect("build-finished", say_what_is_fetched)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def use_local_mathjax(app, config):
-    """Point Sphinx to the MathJax of the package sphinx-mathjax-offline and copy that one file."""
+    """Use the MathJax of the package sphinx-mathjax-offline, and copy that one file."""
     package = find_spec("sphinx-mathjax-offline")
     if package is not None:
         script = Path(package.origin).parent / "static" / "mathjax" / MATHJAX
@@ -52,107 +79,176 @@ def use_local_mathjax(app, config):
 
 
 def say_what_is_fetched(app, exception):
-    """The last line of a build: nothing, or a plain word that the pages will ask another server for MathJax."""
+    """Say at the end of a build if pages will ask another server for MathJax."""
     if exception is None and "://" in app.config.mathjax_path:
         logger.info(
-            "This site is not self-contained: the package sphinx-mathjax-offline is not installed, so pages with "
-            "formulas will fetch MathJax from %s. Run: pip install sphinx-mathjax-offline",
+            "This site is not self-contained: the package sphinx-mathjax-offline is "
+            "not installed, so pages with formulas will fetch MathJax from %s. "
+            "Run: pip install sphinx-mathjax-offline",
             app.config.mathjax_path,
         )
 
 
 def drop_thebe(app, pagename, templatename, context, doctree):
-    """Jupyter Book adds Thebe's settings twice to every page, which is an error in the browser."""
-    scripts = context["script_files"]
-    context["script_files"] = [script for script in scripts if "thebe" not in _words(script).lower()]
+    """Remove Thebe's settings: they come twice, which is an error in the browser."""
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in _text_of(script).lower()
+    ]
 
 
 def mend_citations(app, pagename, templatename, context, doctree):
-    """docutils calls the references a list and its entries something else: a screen reader would find an empty list."""
+    """Take role="list" off the references, whose entries docutils gives another role.
+
+    A screen reader would find an empty list.
+    """
     if "body" in context:
-        context["body"] = context["body"].replace('class="citation-list" role="list"', 'class="citation-list"')
-        context["body"] = context["body"].replace('role="list" class="citation-list"', 'class="citation-list"')
+        for wrong in (
+            'class="citation-list" role="list"',
+            'role="list" class="citation-list"',
+        ):
+            context["body"] = context["body"].replace(wrong, 'class="citation-list"')
 
 
-def bring_scripts(app, pagename, templatename, context, doctree):
-    """A page with a place for the playground or an explorer gets what draws it; others stay as light as they are."""
+def add_scripts(app, pagename, templatename, context, doctree):
+    """Give pages with the playground or an explorer what draws it, and no others."""
     body = context.get("body", "")
     if pagename == "search":
         app.add_js_file(None, body=NO_EXCERPTS)
     if PLAYGROUND in body:
         app.add_js_file("playground.js", loading_method="defer")
         app.add_css_file("playground.css")
-    if EXPLORER in body and not any("widgets.js" in _words(script) for script in context["script_files"]):
+    scripts = " ".join(_text_of(script) for script in context["script_files"])
+    if EXPLORER in body and "widgets.js" not in scripts:
         app.add_js_file("widgets.js")
 
 
 def describe(app, pagename, templatename, context, doctree):
-    """Title, first sentences and picture for previews; with a public address also where the page is."""
-    address, here = app.config.html_baseurl, context["pathto"]
-    if pagename == "404" and address:  # it is shown at any depth, so its links start from the site's root
-        context["metatags"] = f'<base href="{escape(urlsplit(address).path)}">' + context.get("metatags", "")
+    """Title, first sentences and picture for previews; the address, if there is one."""
+    address = app.config.html_baseurl
+    here = context["pathto"]
+    if pagename == "404" and address:
+        # It is shown at any depth, so its links start from the site's root.
+        base = f'<base href="{escape(urlsplit(address).path)}">'
+        context["metatags"] = base + context.get("metatags", "")
     if doctree is None:
         return
-    title = re.sub("<[^>]+>", "", context["title"])
-    tags = {"og:title": title, "og:type": "article", "og:site_name": escape(app.config.html_title)}
-    tags |= {"og:description": escape(summary(doctree)), "og:image:alt": escape(SOCIAL_WORDS)}
-    tags["og:image"] = urljoin(address, SOCIAL) if address else here(SOCIAL, 1)
+    words = escape(summary(doctree))
+    properties = {
+        "og:title": re.sub("<[^>]+>", "", context["title"]),
+        "og:type": "article",
+        "og:site_name": escape(app.config.html_title),
+        "og:description": words,
+        "og:image": urljoin(address, SOCIAL) if address else here(SOCIAL, 1),
+        "og:image:alt": escape(SOCIAL_WORDS),
+    }
     if address:
-        tags["og:url"] = urljoin(address, app.builder.get_target_uri(pagename))
-    named = {"description": tags["og:description"], "twitter:card": "summary_large_image"}
-    context["metatags"] += "".join(f'<meta property="{name}" content="{text}">\n' for name, text in tags.items())
-    context["metatags"] += "".join(f'<meta name="{name}" content="{text}">\n' for name, text in named.items())
+        properties["og:url"] = urljoin(address, app.builder.get_target_uri(pagename))
+    named = {"description": words, "twitter:card": "summary_large_image"}
+    for kind, tags in (("property", properties), ("name", named)):
+        for name, text in tags.items():
+            context["metatags"] += f'<meta {kind}="{name}" content="{text}">\n'
 
 
 def summary(doctree, most=200):
-    """A page -> its first paragraph of at least ten words, cut between words."""
-    texts = (" ".join(node.astext().split()) for node in doctree.findall(nodes.paragraph))
-    text = next((text for text in texts if len(text.split()) >= 10), "").removeprefix("The question. ")
-    return text if len(text) <= most else text[: text.rindex(" ", 0, most)] + " …"
+    """The first paragraph of at least ten words, cut between words."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        text = " ".join(paragraph.astext().split())
+        if len(text.split()) >= 10:
+            text = text.removeprefix("The question. ")
+            if len(text) <= most:
+                return text
+            return text[: text.rindex(" ", 0, most)] + " …"
+    return ""
 
 
-def wrong_address(app):
+def page_404(app):
     """The page that a server shows for an address that does not exist."""
-    yield "404", {"title": "No such page", "body": WRONG}, "page.html"
+    yield "404", {"title": "No such page", "body": NO_SUCH_PAGE}, "page.html"
 
 
 def write_for_robots(app, exception):
     """robots.txt, and where the public address is known the list of all pages."""
-    address, folder = app.config.html_baseurl, Path(app.outdir)
     if exception is not None or app.builder.format != "html":
         return
-    lines = ["User-agent: *", "Allow: /"]
+    address = app.config.html_baseurl
+    folder = Path(app.outdir)
+    robots = "User-agent: *\nAllow: /\n"
     if address:
-        lines.append(f"Sitemap: {urljoin(address, 'sitemap.xml')}")
-        places = [urljoin(address, app.builder.get_target_uri(name)) for name in sorted(app.env.found_docs)]
-        rows = "".join(f"<url><loc>{escape(place)}</loc></url>\n" for place in places)
-        head = '<?xml version="1.0" encoding="utf-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
-        (folder / "sitemap.xml").write_text(f"{head}{rows}</urlset>\n", encoding="utf-8")
-    (folder / "robots.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        robots += f"Sitemap: {urljoin(address, 'sitemap.xml')}\n"
+        rows = ""
+        for name in sorted(app.env.found_docs):
+            place = urljoin(address, app.builder.get_target_uri(name))
+            rows += f"<url><loc>{escape(place)}</loc></url>\n"
+        sitemap = SITEMAP.format(rows)
+        (folder / "sitemap.xml").write_text(sitemap, encoding="utf-8")
+    (folder / "robots.txt").write_text(robots, encoding="utf-8")
 
 
 class Explorer(SphinxDirective):
-    """```{explorer} NAME: a shipped network, its weights in the page; what stands inside is for Jupyter alone."""
+    """```{explorer} NAME```: a shipped network with its weights, in a widget.
+
+    What stands inside the directive is shown in Jupyter, which does not know it.
+    """
 
     required_arguments = 1
     has_content = True
 
     def run(self):
-        from ganlib.checkpoint import ASSETS, load_generator
-        from ganlib.widgets import BROWSER, explore
-
         name = self.arguments[0]
-        for path in (ASSETS / f"{name}.pt", *BROWSER.iterdir()):
+        for path in (ASSETS / f"{name}.safetensors", *BROWSER.iterdir()):
             self.env.note_dependency(str(path))
-        widget = explore(load_generator(name)[0])
-        data = embed_data(views=[widget], state=dependency_state([widget], drop_defaults=False))
-        text = json.dumps(data["manager_state"]).replace(widget.model_id, f"{EXPLORER}-{name}").replace("</", "<\\/")
-        view = json.dumps({"model_id": f"{EXPLORER}-{name}"})
-        kind = "application/vnd.jupyter.widget"
-        html = f'<script type="{kind}-view+json">{view}</script><script type="{kind}-state+json">{text}</script>'
-        return [nodes.raw("", f'<div class="cell_output">{html}</div>', format="html")]
+        try:
+            widget = explore(load_generator(name)[0])
+        except GanlibError as error:
+            raise self.error(str(error)) from None
+        state = dependency_state([widget], drop_defaults=False)
+        data = embed_data(views=[widget], state=state)["manager_state"]
+        # The same id at each build, and no end of a script within the script.
+        model_id = f"{EXPLORER}-{name}"
+        text = json.dumps(data).replace(widget.model_id, model_id)
+        text = text.replace("</", "<\\/")
+        html = (
+            '<div class="cell_output">'
+            f'<script type="{WIDGET}-view+json">{{"model_id": "{model_id}"}}</script>'
+            f'<script type="{WIDGET}-state+json">{text}</script>'
+            "</div>"
+        )
+        return [nodes.raw("", html, format="html")]
 
 
-def _words(script):
+class NetworkFacts(SphinxDirective):
+    """```{network-facts} NAME```: what the file of a shipped network says about it."""
+
+    required_arguments = 1
+
+    def run(self):
+        name = self.arguments[0]
+        self.env.note_dependency(str(ASSETS / f"{name}.safetensors"))
+        try:
+            facts = read_metadata(name)
+        except GanlibError as error:
+            raise self.error(str(error)) from None
+        lines = []
+        for key in sorted(facts.keys() - set(LISTS)):
+            text = json.dumps(_rounded(facts[key]), ensure_ascii=False, indent=2)
+            lines.append(f"{key}: {text}")
+        text = "\n".join(lines)
+        return [nodes.literal_block(text, text, language="text")]
+
+
+def _rounded(value):
+    """A fact with its fractions to four digits, however deep it is nested."""
+    if isinstance(value, dict):
+        return {
+            key: _rounded(inner) for key, inner in value.items() if key not in LISTS
+        }
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _text_of(script):
     """A script of a page -> its file name and its text."""
     return f"{script.filename} {getattr(script, 'attributes', {}).get('body', '')}"

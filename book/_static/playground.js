@@ -289,14 +289,16 @@
     }
     for (let n = 0; n < SHOWN; n += 2) {
       const x = across(fakes[2 * n]), y = down(fakes[2 * n + 1]);
-      line(pen, [[x - 3, y - 3], [x + 3, y + 3]], css(ink().fake), { width: 1.5 });
-      line(pen, [[x - 3, y + 3], [x + 3, y - 3]], css(ink().fake), { width: 1.5 });
+      for (const [colour, width] of [[ink().paper, 3.5], [css(ink().fake), 1.5]]) { // a margin: it also lies on orange
+        line(pen, [[x - 3, y - 3], [x + 3, y + 3]], colour, { width });
+        line(pen, [[x - 3, y + 3], [x + 3, y - 3]], colour, { width });
+      }
     }
     game.shape.modes.forEach((mode, k) => {
       if (mode.length > 1) return;
       const reached = counts[k] >= needed;
-      pen.strokeStyle = reached ? ink().ink : ink().soft;
-      pen.lineWidth = reached ? 2 : 1.2;
+      pen.strokeStyle = ink().ink;
+      pen.lineWidth = reached ? 2.5 : 1;
       pen.setLineDash(reached ? [] : [3, 4]);
       pen.beginPath();
       pen.arc(across(mode[0][0]), down(mode[0][1]), across(game.shape.near) - across(0), 0, 7);
@@ -353,7 +355,10 @@
     { words: "20 steps a second", turns: 40 },
     { words: "as fast as it goes", turns: Infinity },
   ];
+  const USUAL_SPEED = 2; // place in SPEEDS
   const BUDGET = 22; // milliseconds of training between two pictures
+  const NUMBERS_EVERY = 100; // milliseconds from one refresh of the numbers to the next
+  const SPEAK_EVERY = 5000; // milliseconds from one sentence for screen readers to the next
   let mounted = 0;
 
   const template = (id) => `
@@ -361,11 +366,9 @@
       ${Object.keys(PRESETS).map((name) => `<button type="button" data-preset="${name}" aria-pressed="false">${name[0].toUpperCase() + name.slice(1)}</button>`).join("")}
     </div>
     <div class="gp-stage">
-      <div class="gp-views">
+      <div class="gp-picture">
         <canvas class="gp-field" role="img" aria-label="Samples and D's opinion"></canvas>
-        <p class="gp-key"><span class="gp-real">● real</span> <span class="gp-fake">× fake, from G</span> <span>→ where D's gradient would move a fake</span> <span class="gp-line-key">┄ D's probability of real</span></p>
-        <canvas class="gp-losses" role="img" aria-label="Losses"></canvas>
-        <p class="gp-key"><span class="gp-real">━ Loss_D</span> <span class="gp-fake">╍ Loss_G</span> <span>from 0 to 4; thin line: log 4 ≈ 1.39; last 600 steps</span></p>
+        <p class="gp-now"><span>step <b data-now="steps"></b></span> <span>modes <b data-now="modes"></b></span> <span class="gp-real">Loss_D <b data-now="lossD"></b></span> <span class="gp-fake">Loss_G <b data-now="lossG"></b></span></p>
       </div>
       <div class="gp-controls">
         <div class="gp-bar" role="group" aria-label="Training">
@@ -375,17 +378,25 @@
           <button type="button" data-do="turnG">G's turn</button>
           <button type="button" data-do="reset">Start over</button>
         </div>
+        <p class="gp-note"></p>
         <p class="gp-status" role="status" aria-live="polite"></p>
+        <label>Learning rate of D <span class="gp-value" data-for="rateD"></span><input type="range" data-set="rateD" min="-4" max="-1.5" step="0.1"></label>
+        <label>Learning rate of G <span class="gp-value" data-for="rateG"></span><input type="range" data-set="rateG" min="-4" max="-1.5" step="0.1"></label>
+        <label>Speed <span class="gp-value" data-for="speed"></span><input type="range" data-set="speed" min="0" max="${SPEEDS.length - 1}" step="1" value="${USUAL_SPEED}"></label>
         <fieldset><legend>Who learns while it runs</legend>
           ${[["both", "both in turn"], ["D", "only D"], ["G", "only G"]].map(([value, words]) => `<label><input type="radio" name="${id}-who" value="${value}"${value === "both" ? " checked" : ""}> ${words}</label>`).join("")}
         </fieldset>
-        <label>Speed <span class="gp-value" data-for="speed"></span><input type="range" data-set="speed" min="0" max="${SPEEDS.length - 1}" step="1" value="3"></label>
-        <label>Learning rate of D <span class="gp-value" data-for="rateD"></span><input type="range" data-set="rateD" min="-4" max="-1.5" step="0.1"></label>
-        <label>Learning rate of G <span class="gp-value" data-for="rateG"></span><input type="range" data-set="rateG" min="-4" max="-1.5" step="0.1"></label>
         <label>Shape of the real data <select data-set="shape"><option value="ring">a ring</option><option value="grid">a grid of 25</option><option value="moons">two moons</option><option value="hills">hills, one dimension</option></select></label>
         <label>Number of modes <span class="gp-value" data-for="modes"></span><input type="range" data-set="modes" min="1" max="12" step="1"></label>
-        <label>Seed <input type="number" data-set="seed" min="0" max="999999" step="1"></label>
-        <label class="gp-check"><input type="checkbox" data-set="arrows" checked> show arrows</label>
+        <div class="gp-last">
+          <label class="gp-check">Seed <input type="number" data-set="seed" min="0" max="999999" step="1"></label>
+          <label class="gp-check"><input type="checkbox" data-set="arrows" checked> show arrows</label>
+        </div>
+      </div>
+      <div class="gp-below">
+        <p class="gp-key"><span class="gp-real">● real</span> <span class="gp-fake">× fake, from G</span> <span>→ where D's gradient would move a fake</span> <span class="gp-line-key">┄ D's probability of real</span></p>
+        <canvas class="gp-losses" role="img" aria-label="Losses"></canvas>
+        <p class="gp-key"><span class="gp-real">━ Loss_D</span> <span class="gp-fake">╍ Loss_G</span> <span>from 0 to 4; thin line: log 4 ≈ 1.39; last 600 steps</span></p>
       </div>
     </div>`;
 
@@ -393,12 +404,13 @@
   function mount(root) {
     root.innerHTML = template(`gp${mounted++}`);
     const find = (selector) => root.querySelector(selector), input = (name) => find(`[data-set="${name}"]`);
-    const settings = { speed: 3, arrows: true };
+    const settings = { speed: USUAL_SPEED, arrows: true };
     const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    let game, real, history, running = false, next = "D", losses = {}, lastTime = 0, lastWords = 0, lastDrawn = 0, owed = 0;
+    let game, real, history, running = false, inSight = true, next = "D", losses = {};
+    let lastTime = 0, lastNumbers = 0, lastWords = 0, lastDrawn = 0, owed = 0, frame = null;
 
     const who = () => find("input[type=radio]:checked").value;
-    const number = (value) => (value === undefined ? "not yet known" : value.toFixed(2));
+    const number = (value, unknown = "not yet known") => (value === undefined ? unknown : value.toFixed(2));
 
     function reset() {
       game = new Game(settings);
@@ -436,10 +448,19 @@
       return { ...settings, steps: game.steps, running, next, lossD: losses.D, lossG: losses.G, counts, reached, needed, near, of: modes };
     }
 
+    /** What a screen reader says. */
     function words() {
       const { steps, reached, of, needed, near, lossD, lossG } = state();
-      const turns = running && settings.speed === 0 ? ` Next: ${next === "D" ? "D learns to tell real from fake" : "G follows the arrows"}.` : "";
-      return `${running ? "Running" : "Paused"} at step ${steps}. G reaches ${reached} of ${of} modes (at least ${needed} of ${SHOWN} fakes within ${near} of it). Loss_D ${number(lossD)}, Loss_G ${number(lossG)}.${turns}`;
+      return `${running ? "Running" : "Paused"} at step ${steps}. G reaches ${reached} of ${of} modes (at least ${needed} of ${SHOWN} fakes within ${near} of it). Loss_D ${number(lossD)}, Loss_G ${number(lossG)}.`;
+    }
+
+    function showNumbers() {
+      const { steps, reached, of, needed, near, lossD, lossG } = state();
+      const now = { steps, modes: `${reached} of ${of}`, lossD: number(lossD, "–"), lossG: number(lossG, "–") };
+      for (const name in now) find(`[data-now=${name}]`).textContent = now[name];
+      const turns = `Next: ${next === "D" ? "D learns to tell real from fake" : "G follows the arrows"}.`;
+      const rule = `A mode counts as reached when at least ${needed} of ${SHOWN} fakes lie within ${near} of it.`;
+      find(".gp-note").textContent = running && settings.speed === 0 ? turns : rule;
     }
 
     function show(speak) {
@@ -454,6 +475,7 @@
       const [fewest, most] = MODES[settings.shape] ?? [settings.modes, settings.modes];
       Object.assign(input("modes"), { min: fewest, max: most, value: settings.modes, disabled: fewest === most });
       if (!speak) return;
+      showNumbers();
       find(".gp-status").textContent = words();
       find(".gp-field").setAttribute("aria-label", `Real samples, G's samples and D's opinion. ${words()}`);
       find(".gp-losses").setAttribute("aria-label", `Losses over the last steps. Loss_D ${number(losses.D)}, Loss_G ${number(losses.G)}.`);
@@ -471,27 +493,37 @@
     }
 
     function tick(time) {
-      if (!running) return;
+      frame = null;
+      if (!running || !inSight) return;
       const { turns } = SPEEDS[settings.speed], started = performance.now();
       owed = turns === Infinity ? Infinity : Math.min(owed + (turns * (time - lastTime)) / 1000, turns);
       lastTime = time;
       const all = owed;
       for (; owed >= 1 && performance.now() - started < BUDGET; owed -= 1) advance();
-      const speak = time - lastWords > (settings.speed === 0 ? 900 : 2500);
+      const speak = time - lastWords > (settings.speed === 0 ? 900 : SPEAK_EVERY);
       if (speak) lastWords = time;
+      if (time - lastNumbers > NUMBERS_EVERY) {
+        lastNumbers = time;
+        showNumbers();
+      }
       if (all >= 1 && (!calm || time - lastDrawn > 1000)) {
         lastDrawn = time;
         show(speak);
       }
-      requestAnimationFrame(tick);
+      frame = requestAnimationFrame(tick);
+    }
+
+    /** Go on while it runs and is in sight. */
+    function goOn() {
+      owed = 0;
+      lastTime = lastWords = performance.now();
+      frame ??= requestAnimationFrame(tick);
     }
 
     const actions = {
       toggle() {
         running = !running;
-        owed = 0;
-        lastTime = lastWords = performance.now();
-        if (running) requestAnimationFrame(tick);
+        goOn();
       },
       step,
       turnD: () => turn("D"),
@@ -511,6 +543,10 @@
       if (["shape", "modes", "seed"].includes(name)) reset();
       else show(!running);
     });
+    new IntersectionObserver(([entry]) => {
+      inSight = entry.isIntersecting;
+      goOn();
+    }).observe(root);
     new ResizeObserver(() => show(false)).observe(find(".gp-field"));
     new MutationObserver(() => show(false)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     preset(root.dataset.start || "healthy");

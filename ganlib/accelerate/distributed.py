@@ -1,165 +1,190 @@
-"""The crew: several processes train one run together, each on its share of every batch; most runs have one alone."""
+"""Several processes, started by torchrun, train one run together (Li 2020).
 
-from contextlib import contextmanager
+torch's DistributedDataParallel cannot do it: it waits for a gradient of every weight,
+and the R1 penalty gives D's last bias none.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor, nn
 
+from ganlib.config import pick_device
 from ganlib.errors import GanlibError
+from ganlib.training import Record, Sampler, TrainState, shuffled_batches
+
+LOST = "Another process ended this run; add --resume to go on from its last epoch."
 
 
-class Ranks:
-    """This process among the `count` that train one run together; alone, as rank 0 of 1, it changes nothing."""
-
-    def __init__(self):
-        together = dist.is_available() and dist.is_initialized()
-        self.rank, self.count = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
-        self.common = None  # the random numbers that all ranks draw alike; None: torch's own
-        self.whole, self.weight = None, 1.0  # images in the batch of all ranks, and this rank's part of them
-        self.wrapped = {}
-
-    def seed(self, seed, device):
-        """Start the common random numbers from `seed`, and torch's own, for dropout and mirrors, apart on each rank."""
-        torch.manual_seed(seed)
-        if self.count > 1:
-            self.common = torch.Generator(device).manual_seed(seed)
-            torch.manual_seed(seed + 1_000_000_007 * (self.rank + 1))
-
-    def share(self, batch):
-        """A batch (N, ...) of all ranks -> this rank's rows (n, ...); n differs by at most one between ranks."""
-        rows = batch.tensor_split(self.count)[self.rank]
-        self.whole, self.weight = len(batch), len(rows) / len(batch)
-        return rows
+def is_main() -> bool:
+    """Whether this process is the one that prints and writes files."""
+    return os.environ.get("RANK", "0") == "0"
 
 
-def check_batch_size(config, images, ranks):
-    """GanlibError unless each rank has images for a batch, and if a step that is to be compiled has to be shared."""
-    most = images // ranks.count
-    if config.batch_size > most:
-        each = f" that each of {ranks.count} ranks gets" if ranks.count > 1 else ""
-        raise GanlibError(f"batch_size is {config.batch_size}; it must be at most the {most} images{each}.")
-    if config.compiled and ranks.count > 1:
-        raise GanlibError("compiled is True; it must be False where several ranks train together.")
+def restarted() -> bool:
+    """Whether torchrun (--max-restarts) started this run again after a failure."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
-def split_epoch(order, batch_size, ranks):
-    """Order of the images (N,) -> tuple of batches for all ranks together, with `batch_size` images for each rank.
-
-    The last batch is smaller. Where it has fewer images than there are ranks, it is added to the batch before it.
-    """
-    batches = order.split(batch_size * ranks.count)
-    if len(batches[-1]) < ranks.count:
-        return *batches[:-2], torch.cat(batches[-2:])
-    return batches
+def _grouped() -> bool:
+    """Whether this process is inside `process_group`, and not alone."""
+    return dist.is_available() and dist.is_initialized()
 
 
-def draw_share(real, latent_dim, ranks):
-    """Real images (n, ...) of this rank -> noise (n, latent_dim): its rows of the noise that all ranks draw alike."""
-    whole = len(real) if ranks.count == 1 else ranks.whole
-    z = torch.randn(whole, latent_dim, device=real.device, generator=ranks.common)
-    return z.tensor_split(ranks.count)[ranks.rank]
-
-
-def joint(network, ranks):
-    """A network -> the same, whose backward pass leaves the mean gradient over the images of all ranks (Li 2020)."""
-    if ranks.count == 1:
-        return network
-    if network not in ranks.wrapped:
-        ranks.wrapped[network] = wrapped = DistributedDataParallel(network)
-        wrapped.broadcast_buffers = False  # every rank keeps the same ones already
-        wrapped.register_comm_hook(ranks, add_up)
-    return ranks.wrapped[network]
-
-
-def add_up(ranks, bucket):
-    """Some of this rank's gradients, as DDP hands them over -> a future of their mean over the images of all ranks."""
-    work = dist.all_reduce(bucket.buffer().mul_(ranks.weight), async_op=True)
-    return work.get_future().then(lambda done: done.value()[0])
+@cache
+def _rendezvous() -> tuple[Any, int, int]:
+    """(store, rank, world_size): all processes can write to the store and read it."""
+    store, rank, world_size = next(dist.rendezvous("env://"))
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    # What the processes of an earlier start wrote, addresses too, is out of date.
+    return dist.PrefixStore(f"start-{start}", store), rank, world_size
 
 
 @contextmanager
-def averaging(optimizer, ranks):
-    """Inside the `with`, `optimizer` averages the gradients over all ranks before each step, without DDP.
+def process_group(device_name: str | None = None) -> Iterator[torch.device]:
+    """Inside the `with`, torchrun's processes are a group; gives this one's device.
 
-    For a penalty on D's gradient: no gradient of it reaches D's last bias, and DDP fails where one is missing.
+    Several processes have a GPU of their machine each (NCCL), or else compute on the
+    CPU (Gloo). One alone has no group, and the device that `pick_device` picks.
+
+    Raises GanlibError for a device that is not here, and where another process ended.
     """
-
-    def average(*_):
-        for parameter in (one for group in optimizer.param_groups for one in group["params"]):
-            if ranks.count > 1 and parameter.grad is not None:
-                dist.all_reduce(parameter.grad.mul_(ranks.weight))
-
-    hook = optimizer.register_step_pre_hook(average)
+    device, backend = pick_device(device_name), "nccl"
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        yield device
+        return
+    if device.type == "cuda":
+        device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(device)
+    else:
+        device, backend = torch.device("cpu"), "gloo"
+    signal.signal(signal.SIGTERM, _stop)
     try:
-        yield
+        store, rank, world_size = _rendezvous()
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+        yield device
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise GanlibError(LOST) from None
+        raise
     finally:
-        hook.remove()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # let it say why it ends
+    dist.destroy_process_group()
 
 
-def total(numbers, ranks):
-    """A tensor of numbers -> their sums over all ranks, in place."""
-    if ranks.count > 1:
-        dist.all_reduce(numbers)
-    return numbers
+def _stop(*_: Any) -> None:
+    """torchrun sends SIGTERM to the other processes when one has ended."""
+    raise GanlibError(LOST)
 
 
-class SumOverRanks(torch.autograd.Function):
-    """A tensor -> its sum over all ranks; what each rank's loss wants of the sum is summed too on the way back."""
-
-    @staticmethod
-    def forward(_, numbers):
-        numbers = numbers.clone()
-        dist.all_reduce(numbers)
-        return numbers
-
-    @staticmethod
-    def backward(_, gradient):
-        return SumOverRanks.apply(gradient)
+def print_error(sentence: object) -> None:
+    """Write why the run ends to stderr; of several processes the first to end does."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        with suppress(RuntimeError):  # the machine that keeps the store may be gone
+            if _rendezvous()[0].add("said", 1) > 1:
+                return
+        print(file=sys.stderr)  # below the progress bar of the main process
+    print(f"ganlib: {sentence}", file=sys.stderr, flush=True)
 
 
-class SharedBatchNorm(_BatchNorm):
-    """BatchNorm of values (n, C) or (n, C, H, W) with the mean and the variance of all ranks' values together.
+def check_same(**facts: Any) -> None:
+    """Raise GanlibError unless all processes, each of which must call it, agree.
 
-    torch's own SyncBatchNorm needs GPUs, and its gradient has no gradient, as D's penalty asks (pytorch issue 61222).
+    Processes with different numbers of steps would wait for each other for ever.
     """
-
-    def forward(self, values):
-        if not self.training:
-            return super().forward(values)
-        axes = [axis for axis in range(values.dim()) if axis != 1]
-        shape = [-1 if axis == 1 else 1 for axis in range(values.dim())]
-        full = values.float()
-        mean = full.mean(axes)
-        var = (full - mean.view(shape)).square().mean(axes)  # on a CPU quicker than torch.var_mean
-        mean, var, count = pool(mean, var, values.numel() / values.shape[1])
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var * count / (count - 1), self.momentum)
-        gain = self.weight * (var + self.eps).rsqrt()
-        shift = self.bias - mean * gain
-        return torch.addcmul(shift.view(shape), full, gain.view(shape)).to(values.dtype)
-
-    def _check_input_dim(self, values):
-        pass
+    if not _grouped():
+        return
+    told: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(told, facts)
+    for name in facts:
+        values = dict.fromkeys(str(one[name]) for one in told)
+        if len(values) > 1:
+            raise GanlibError(
+                f"The processes have different {name}: {', '.join(values)}; give all "
+                "machines the same command, data and --out folder."
+            )
 
 
-def pool(mean, var, count):
-    """Means (C,) and variances (C,) of this rank's `count` values -> those of all ranks' values, and their number."""
-    rank, ranks = dist.get_rank(), dist.get_world_size()
-    row = (torch.arange(ranks, device=mean.device) == rank).view(ranks, 1, 1)
-    table = SumOverRanks.apply(row * torch.stack([mean, var, torch.full_like(mean, count)]))
-    means, variances, counts = table.unbind(1)  # a row for each rank
-    parts = counts / counts.sum(0)
-    mean = (parts * means).sum(0)
-    return mean, (parts * (variances + (means - mean).square())).sum(0), counts.sum(0)
+@contextmanager
+def main_first() -> Iterator[None]:
+    """Inside the `with`, the first process of a machine goes ahead of the others.
+
+    What it downloads, they find.
+    """
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    if _grouped() and not first:
+        dist.barrier()
+    yield
+    if _grouped() and first:
+        dist.barrier()
 
 
-def share_statistics(network, ranks):
-    """Let every BatchNorm of `network` count over all ranks, in place; weights, names and evaluation mode stay."""
-    for layer in network.modules() if ranks.count > 1 else ():
-        if isinstance(layer, _BatchNorm):
-            layer.__class__ = SharedBatchNorm
-    return network
+def distribute(state: TrainState, pixels: Tensor) -> Sampler:
+    """Let all processes train `state` as one; returns the sampler to give to `fit`.
+
+    Each takes an equal share of every batch, draws noise of its own, and steps along
+    the mean gradient of all. BatchNorm sees the batches of all processes on GPUs, and
+    only that of its own process on CPUs. Alone nothing changes.
+
+    Raises GanlibError unless each process has images for a batch and all start alike.
+    """
+    if not _grouped():
+        return shuffled_batches
+    config, world_size = state.config, dist.get_world_size()
+    if config.batch_size > len(pixels) // world_size:
+        raise GanlibError(
+            f"batch_size is {config.batch_size}; it must be at most "
+            f"{len(pixels) // world_size}, a process's share of {len(pixels)} images."
+        )
+    if config.compile_step:
+        raise GanlibError("compile_step is True; it must be False for many processes.")
+    weights = [*state.G.parameters(), *state.D.parameters()]
+    check_same(weights=f"{sum(weight.double().sum() for weight in weights):.6f}")
+    if weights[0].is_cuda:
+        state.G = nn.SyncBatchNorm.convert_sync_batchnorm(state.G)
+        state.D = nn.SyncBatchNorm.convert_sync_batchnorm(state.D)
+    state.optimizer_g.register_step_pre_hook(average_gradients)
+    state.optimizer_d.register_step_pre_hook(average_gradients)
+    return shared_batches
+
+
+def average_gradients(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Before a step: put the mean over all processes in the place of each gradient."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    parts = (flat / dist.get_world_size()).split([one.numel() for one in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view(gradient.shape))
+
+
+def shared_batches(
+    count: int, batch_size: int, device: torch.device
+) -> Sequence[Tensor]:
+    """This process's rows of the batches of all; then seeds torch for its own noise."""
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    order = torch.cat([*shuffled_batches(count, batch_size * world_size, device)])
+    torch.manual_seed(torch.initial_seed() + 1_000_000_007 * (rank + 1))
+    return order[rank::world_size].split(batch_size)
+
+
+def average_record(state: TrainState) -> Record:
+    """Make the newest record of `state` that of all processes, and return it."""
+    record = state.history[-1]
+    if not _grouped():
+        return record
+    records: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(records, record)
+    means = [sum(column) / len(records) for column in zip(*records, strict=True)]
+    before = state.history[-2].images_seen if len(state.history) > 1 else 0
+    seen = before + (record.images_seen - before) * len(records)
+    state.history[-1] = Record._make([record.epoch, *means[1:6], seen, means[7]])
+    return state.history[-1]

@@ -1,18 +1,34 @@
-"""The porch: a data set's name becomes bytes (N, C, H, W) with their labels."""
+"""The name of a data set becomes bytes (N, C, H, W) with their labels."""
 
+import hashlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from ganlib.errors import GanlibError
+from ganlib.data.image_folder import read_image_folder
 from ganlib.data.mnist import FOLDERS, MissingDataError, data_root, fetch
-from ganlib.data.image_folder import read_pictures
+from ganlib.errors import GanlibError
 
-GARMENTS = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
 CLASSES = {
     "mnist": tuple("0123456789"),
-    "fashion-mnist": tuple(GARMENTS.split(", ")),
+    "fashion-mnist": (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
     "digits": tuple("0123456789"),
 }
 NAMES = (*CLASSES, "celeba", "avatars", "folder:PATH")
@@ -20,82 +36,142 @@ NAMES = (*CLASSES, "celeba", "avatars", "folder:PATH")
 
 @dataclass(frozen=True)
 class Images:
-    """A data set: `pixels` uint8 (N, C, H, W), `labels` int64 (N,), `classes` the names of the labels."""
+    """A data set: `pixels`, uint8 (N, C, H, W), and `labels`, int64 (N,).
+
+    Labels are indices into `classes`.
+    """
 
     name: str
-    pixels: torch.Tensor
-    labels: torch.Tensor
+    pixels: Tensor
+    labels: Tensor
     classes: tuple[str, ...]
 
 
-def load(name, *, root=None, train=True, fallback=True, size=64):
-    """Data set name -> Images. GanlibError lists the known names.
+def load(
+    name: str,
+    *,
+    root: Path | str | None = None,
+    train: bool = True,
+    fallback: bool = True,
+    size: int = 64,
+) -> Images:
+    """A data set by its name, found, downloaded or drawn.
 
-    "mnist", "fashion-mnist" (60,000 to train, 10,000 to test), "digits" (1,797): one channel, 28x28. "celeba",
-    "avatars" (20,000 to train, 10,000 to test), "folder:PATH" (a folder or zip of pictures): three channels, `size`
-    pixels a side; avatars have 64. CelebA and folders are not divided: `train` changes nothing.
+    "mnist" and "fashion-mnist": 60,000 images to train, 10,000 to test, (1, 28, 28).
+    "digits", of scikit-learn: 1,797, undivided, (1, 28, 28).
+    "avatars", drawn by ganlib: 20,000 to train, 10,000 to test, (3, 64, 64).
+    "celeba", and "folder:PATH" for a folder or zip: all, undivided, (3, size, size).
 
-    `root` is a torchvision data root (for "celeba" also the zip itself); left out, it is GANLIB_DATA or the cache. If
-    data can neither be found nor downloaded, `fallback` gives digits in place of MNIST and avatars in place of
-    CelebA, with a warning that says so; without it, GanlibError is raised.
+    Copies of Fashion-MNIST exist in several orders; here its images come in one that
+    is the same for all copies. Copies of CelebA differ in size (178x218 as published;
+    89x109, compressed twice, in the book's) and so in what is measured on them.
+
+    Args:
+        root: a torchvision data root, for "celeba" also the zip itself; None takes
+            GANLIB_DATA or the cache.
+        train: the training images, or the test images where there are any.
+        fallback: whether digits may stand in for MNIST, and avatars for CelebA, if
+            they can be neither found nor downloaded; a warning says so.
+        size: height and width for "celeba" and folders, 4 to 1024.
+
+    Raises GanlibError for a name that is not known, which lists those that are, and
+    for broken files; MissingDataError where `fallback` is forbidden.
     """
     kind, _, path = str(name).partition(":")
     if kind == "folder" and path:
-        return Images(name, *read_pictures(path, size))
+        return Images(name, *read_image_folder(path, size))
     if name not in NAMES:
-        raise GanlibError(f"There is no data set {name!r}; the known ones are {', '.join(NAMES)}.")
+        raise GanlibError(
+            f"There is no data set {name!r}; the known ones are {', '.join(NAMES)}."
+        )
     if name == "digits":
         return _load_digits()
     if name == "avatars":
         return _draw_avatars(train)
     try:
         if name == "celeba":
-            return Images(name, *read_pictures(_find_celeba(root), size))
+            return Images(name, *read_image_folder(_find_celeba(root), size))
         dataset = open_torchvision(name, root=root, train=train)
-        return Images(name, dataset.data.unsqueeze(1), dataset.targets.long(), CLASSES[name])
+        pixels = dataset.data.unsqueeze(1)
+        return Images(name, pixels, dataset.targets.long(), CLASSES[name])
     except MissingDataError as missing:
         if not fallback:
             raise
-        instead = "avatars that ganlib draws" if name == "celeba" else "1,797 digits of scikit-learn"
-        warnings.warn(f"{str(missing).removesuffix('.')}; going on with the {instead}.", stacklevel=2)
-        return _draw_avatars(train) if name == "celeba" else _load_digits()
+        faces = name == "celeba"
+        instead = "avatars that ganlib draws" if faces else "1,797 digits"
+        warnings.warn(
+            f"{str(missing).removesuffix('.')}; going on with the {instead}.",
+            stacklevel=2,
+        )
+        return _draw_avatars(train) if faces else _load_digits()
 
 
-def _find_celeba(root):
-    """The folder or zip of CelebA under `root`, where torchvision or a browser puts it; `root` may be it itself."""
+def open_torchvision(
+    name: str,
+    *,
+    root: Path | str | None = None,
+    train: bool = True,
+    transform: Callable[[Any], Any] | None = None,
+) -> Any:
+    """ "mnist" or "fashion-mnist" as its torchvision Dataset of (image, label) pairs.
+
+    Arguments, errors and the order of the images are those of `load`; `transform` is
+    applied to the PIL image of each pair. MissingDataError where there is no data.
+    """
+    from torchvision import datasets
+
+    dataset_class = getattr(datasets, FOLDERS[name])
+    dataset = dataset_class(fetch(name, root=root), train=train, transform=transform)
+    if name == "fashion-mnist":
+        order = _order_by_content(dataset.data, dataset.targets)
+        dataset.data, dataset.targets = dataset.data[order], dataset.targets[order]
+    return dataset
+
+
+def _order_by_content(pixels: Tensor, labels: Tensor) -> Tensor:
+    """Bytes (N, H, W) and labels (N,) -> an order (N,) that is theirs alone.
+
+    It goes by a hash of each image, so that, as in a shuffled set, the first of them
+    are no special ones.
+    """
+    records = np.column_stack([pixels.flatten(1).numpy(), labels.byte().numpy()])
+    keys = [hashlib.sha256(record).digest() for record in records]
+    return torch.from_numpy(np.argsort(np.array(keys)))
+
+
+def _find_celeba(root: Path | str | None) -> Path:
+    """The folder or zip of CelebA in `root`, as torchvision or a browser puts it."""
     root = data_root(root)
-    inside = "celeba/img_align_celeba", "celeba/img_align_celeba.zip", "img_align_celeba", "img_align_celeba.zip"
-    for place in [root] * root.name.startswith("img_align_celeba") + [root / place for place in inside]:
-        if place.exists():
-            return place
+    if root.name.startswith("img_align_celeba") and root.exists():
+        return root
+    for folder in (root / "celeba", root):
+        for name in ("img_align_celeba", "img_align_celeba.zip"):
+            if (folder / name).exists():
+                return folder / name
     raise MissingDataError(
-        f"CelebA is not in {root}; its terms forbid passing it on, so download img_align_celeba.zip yourself from "
-        "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put it there, or point --data or GANLIB_DATA to it."
+        f"CelebA is not in {root}; its terms forbid passing it on, so download "
+        "img_align_celeba.zip yourself from "
+        "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put it there, or point "
+        "--data or GANLIB_DATA to it."
     )
 
 
-def _draw_avatars(train):
-    from ganlib.data.avatars import CLASSES, draw
+def _draw_avatars(train: bool) -> Images:
+    from ganlib.data import avatars
 
-    pixels, labels = draw(20_000, seed=0) if train else draw(10_000, seed=1)
-    return Images("avatars", pixels, labels, CLASSES)
-
-
-def open_torchvision(name, *, root=None, train=True, transform=None):
-    """ "mnist" or "fashion-mnist" as its torchvision Dataset of (image, label) pairs; downloads it if it must."""
-    from torchvision import datasets
-
-    folder = FOLDERS[name]
-    return getattr(datasets, folder)(fetch(name, root=root), train=train, transform=transform)
+    pixels, labels = avatars.draw(20_000) if train else avatars.draw(10_000, seed=1)
+    return Images("avatars", pixels, labels, avatars.CLASSES)
 
 
-def _load_digits():
-    """The 1,797 handwritten digits that ship inside scikit-learn, 8x8 with 17 greys, enlarged to 28x28 bytes."""
+def _load_digits() -> Images:
+    """The 1,797 digits of scikit-learn, 8x8 with 17 greys, enlarged to 28x28 bytes."""
     from sklearn.datasets import load_digits
     from torch.nn.functional import interpolate, pad
 
     bunch = load_digits()
     small = torch.from_numpy(bunch.images).float().unsqueeze(1) * (255 / 16)
-    # 20x20 inside a margin of 4, as in MNIST.
-    large = pad(interpolate(small, size=(20, 20), mode="bicubic").clamp(0, 255), (4, 4, 4, 4))
-    return Images("digits", large.round().to(torch.uint8), torch.from_numpy(bunch.target).long(), CLASSES["digits"])
+    large = interpolate(small, size=(20, 20), mode="bicubic").clamp(0, 255)
+    framed = pad(large, (4, 4, 4, 4))  # a margin of 4, as in MNIST
+    pixels = framed.round().to(torch.uint8)
+    labels = torch.from_numpy(bunch.target).long()
+    return Images("digits", pixels, labels, CLASSES["digits"])

@@ -1,19 +1,17 @@
-"""The hall: bytes 0..255 become -1..1 once at the entrance, and bytes again once at the window."""
+"""Bytes 0..255 become -1..1 where images come in, and bytes again where they go out."""
 
 import torch
+from torch import Tensor
 
 
-def normalize(pixels):
-    """Bytes 0..255, uint8, any shape -> float32 in -1..1, same shape; 0 becomes -1 and 255 becomes 1."""
+def normalize(pixels: Tensor) -> Tensor:
+    """Bytes 0..255, any shape -> float32 in -1..1, same shape; 0 becomes -1, 255 1."""
     return pixels.float() / 127.5 - 1
 
 
-def denormalize(images):
-    """Floats in -1..1, any shape -> bytes 0..255, uint8, same shape; values outside are clipped to the ends."""
+def denormalize(images: Tensor) -> Tensor:
+    """Floats in -1..1, any shape -> the nearest bytes 0..255, uint8, same shape.
+
+    Values outside of -1..1 become 0 or 255.
+    """
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def mirror(images):
-    """Image (N, C, H, W) -> the same, each flipped left to right with probability 1/2."""
-    flipped = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-    return torch.where(flipped, images.flip(3), images)

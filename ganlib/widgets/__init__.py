@@ -1,158 +1,269 @@
-"""A window: two pictures that answer back, in Jupyter, in Colab and on a page without a kernel. Nothing depends on it.
+"""Two widgets: a run under a slider, and a generator that draws in the page.
 
-What they show and how stands in ganlib/browser, in plain JavaScript; here is only what they are given.
+They work in Jupyter, in Colab, and on a page without a kernel: what they show is drawn
+by the JavaScript in this folder. Here is only what it is given.
 """
 
 import io
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import anywidget
 import numpy as np
 import torch
 import traitlets
 from PIL import Image
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch import Tensor, nn
 
 from ganlib.errors import GanlibError
-from ganlib.models import ConvGenerator
-from ganlib.models import Generator
+from ganlib.models import (
+    BatchNormGenerator,
+    DCGANGenerator,
+    Generator,
+    ResizeConvGenerator,
+)
+from ganlib.training import Record
 
-BROWSER = Path(__file__).parent / "browser"
-MOST_PRODUCTS = 110_000_000  # in one forward pass: 105 million took a browser on a busy 2-core machine 83 ms or more
+BROWSER = Path(__file__).parent  # the JavaScript and the style
+# In one forward pass: 105 million took a browser on a busy 2-core machine 83 ms.
+MOST_PRODUCTS = 110_000_000
+GENERATORS = Generator, BatchNormGenerator, DCGANGenerator, ResizeConvGenerator
 
-
-def timelapse(history, epochs, *, scores=None):
-    """List of Records and {epoch: bytes (N, C, H, W)} of fixed noise -> a widget: the run under a slider.
-
-    `scores` adds a third plot: {name: {epoch: number}}. Pictures in colour are stored as WebP, a tenth as long and a
-    little different. GanlibError unless all are uint8 of one shape, in grey or in colour.
-    """
-    moments = sorted(epochs)
-    shapes = {tuple(images.shape) for images in epochs.values()}
-    if len(shapes) != 1 or any(images.dtype != torch.uint8 for images in epochs.values()):
-        raise GanlibError("epochs must be {epoch: bytes (N, C, H, W)}, uint8 and of one shape; use denormalize().")
-    ((count, *shape),) = shapes
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise GanlibError(f"Pictures of shape {tuple(shape)} cannot be shown; they must be (1, H, W) or (3, H, W).")
-    panels = [
-        _panel("Losses", history, Loss_D=("d_loss", "d"), Loss_G=("g_loss", "g")),
-        _panel("What D says", history, **{"D(x)": ("d_real", "d"), "D(G(z))": ("d_fake_after", "g")}, span=[0, 1]),
-    ]
-    if scores:
-        looks = dict(zip(scores, "dgo" * len(scores), strict=False))
-        lines = [_line(name, sorted(points.items()), looks[name]) for name, points in scores.items()]
-        panels.append({"title": "Scores", "span": None, "lines": lines})
-    pixels = torch.cat([epochs[moment] for moment in moments]).cpu().numpy()
-    packed = _webp(pixels) if shape[0] == 3 else zlib.compress(pixels.tobytes(), 9)
-    about = {"epochs": moments, "count": count, "shape": shape, "panels": panels}
-    return Timelapse(about=about, packed=packed, at=len(moments) - 1)
-
-
-def _webp(pixels):
-    """Bytes (N, 3, H, W) -> one WebP with all of them in rows; the last row may end in black."""
-    count, channels, height, width = pixels.shape
-    columns = int(np.ceil(np.sqrt(count)))
-    sheet = np.zeros((-(-count // columns) * columns, channels, height, width), np.uint8)
-    sheet[:count] = pixels
-    sheet = sheet.reshape(-1, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    packed = io.BytesIO()
-    Image.fromarray(sheet.reshape(-1, columns * width, channels)).save(packed, "webp", quality=85, method=6)
-    return packed.getvalue()
-
-
-def _panel(title, history, *, span=None, **lines):
-    """One plot: {label: (field of Record, look)} -> what the page needs to draw it; `span` fixes the vertical axis."""
-    drawn = [
-        _line(label, [(record.epoch, getattr(record, field)) for record in history], look)
-        for label, (field, look) in lines.items()
-    ]
-    return {"title": title, "span": span, "lines": drawn}
-
-
-def _line(label, points, look):
-    return {"label": label, "look": look, "points": [[epoch, round(float(value), 4)] for epoch, value in points]}
-
-
-def explore(G):
-    """Generator or ConvGenerator -> a widget that runs it in the page and draws new images as its sliders move.
-
-    The noise of the image shown comes back as `.z`, a list of floats, while a kernel listens.
-    Raises GanlibError for a network that is neither, or that would take a browser more than 100 ms for an image.
-    """
-    layers, convolutions = _plain_layers(G), isinstance(G, ConvGenerator)
-    sizes = [len(layers[0].weight) if convolutions else layers[0].in_features, *(len(layer.bias) for layer in layers)]
-    side = 2 ** (len(layers) + 1)
-    shape = [sizes[-1], side, side] if convolutions else list(G.image_shape)
-    products = sum(layer.weight.numel() * (4 ** (at + 1) if at else 1) for at, layer in enumerate(layers))
-    if convolutions and products > MOST_PRODUCTS:
-        raise GanlibError(
-            f"One image of this network takes {products:,} products, which keeps a browser busy for more than 100 ms; "
-            "explore takes a ConvGenerator with a hidden_dim of at most 64 for images of 64x64, or 16 for 128x128."
-        )
-    numbers = [part.detach().cpu().numpy().ravel() for layer in layers for part in (layer.weight, layer.bias)]
-    half = np.concatenate(numbers).astype("<f2")
-    planes = half.view(np.uint8).reshape(-1, 2).T  # all low bytes, then all high bytes: it packs better
-    about = {"sizes": sizes, "shape": shape, "directions": _directions(layers[0]), "convolutions": convolutions}
-    return Explorer(about=about, packed=zlib.compress(planes.tobytes(), 9))
-
-
-def _plain_layers(G):
-    """A generator -> its layers that learn, with ReLU between them and tanh at the end, or GanlibError.
-
-    A BatchNorm in eval mode is a product and a sum for each unit or channel, which go into the layer before it.
-    """
-    layers, kind = [], nn.ConvTranspose2d if isinstance(G, ConvGenerator) else nn.Linear
-    for layer in deepcopy(G).eval().layers if isinstance(G, Generator | ConvGenerator) else ():
-        if isinstance(layer, nn.BatchNorm1d) and layers and isinstance(layers[-1], nn.Linear):
-            layers[-1] = fuse_linear_bn_eval(layers[-1], layer)
-        elif isinstance(layer, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.ConvTranspose2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True)
-        else:
-            layers.append(layer)
-    plain, between = layers[::2], layers[1::2]
-    class_coverage = [nn.ReLU] * (len(plain) - 1) + [nn.Tanh]
-    if not layers or any(type(layer) is not kind for layer in plain) or [*map(type, between)] != class_coverage:
-        raise GanlibError(f"explore takes a Generator or a ConvGenerator of ganlib; this is a {type(G).__name__}.")
-    return plain
-
-
-def _directions(layer):
-    """The first layer -> the two directions of its input (unit vectors) that it stretches most."""
-    weight = layer.weight.detach().cpu()
-    matrix = weight if weight.dim() == 2 else weight.flatten(1).T
-    first_two = torch.linalg.svd(matrix, full_matrices=False).Vh[:2]
-    signs = first_two.sum(dim=1, keepdim=True).sign()  # a singular vector has no sign of its own
-    return [[round(value, 5) for value in row] for row in (first_two * signs).tolist()]
-
-
-def _read(*names):
-    return "\n".join((BROWSER / name).read_text(encoding="utf-8") for name in names)
+Points = Iterable[tuple[int, float]]  # epoch and number
 
 
 class _Widget(anywidget.AnyWidget):
-    _css = _read("widgets.css")
+    _css = (BROWSER / "widgets.css").read_text(encoding="utf-8")
     about = traitlets.Dict().tag(sync=True)
     packed = traitlets.Bytes().tag(sync=True)
+
+
+def _script(*names: str) -> str:
+    """Files of this folder as one module."""
+    return "\n".join((BROWSER / name).read_text(encoding="utf-8") for name in names)
 
 
 class Timelapse(_Widget):
     """A run under a slider; `at` is the place of the picture shown, counted from 0."""
 
-    _esm = _read("common.js", "timelapse.js")
+    _esm = _script("common.js", "timelapse.js")
     at = traitlets.Int(0).tag(sync=True)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Time-lapse of {len(self.about['epochs'])} epochs"
 
 
 class Explorer(_Widget):
     """A generator that draws in the page; `z` is the noise of the image shown."""
 
-    _esm = _read("common.js", "network.js", "explore.js")
+    _esm = _script("common.js", "network.js", "explore.js")
     z = traitlets.List(traitlets.Float()).tag(sync=True)
 
-    def __repr__(self):
-        return f"Explorer of a generator {'-'.join(map(str, self.about['sizes']))}"
+    def __repr__(self) -> str:
+        layers = self.about["layers"]
+        sizes = [layers[0][1], *(outputs for _, _, outputs in layers)]
+        return f"Explorer of a generator {'-'.join(map(str, sizes))}"
+
+
+def timelapse(
+    history: Sequence[Record],
+    epochs: Mapping[int, Tensor],
+    *,
+    scores: Mapping[str, Mapping[int, float]] | None = None,
+) -> Timelapse:
+    """A run under a slider: images of one epoch, and what the networks said.
+
+    Args:
+        epochs: {epoch: bytes (N, C, H, W)} of the same noise, in grey or in colour.
+            Colour is stored as WebP, a tenth as long and a little different.
+        scores: {name: {epoch: number}} for a third plot.
+
+    Raises GanlibError for images of other types or of different shapes.
+    """
+    moments = sorted(epochs)
+    shapes = {tuple(images.shape) for images in epochs.values()}
+    if len(shapes) != 1 or any(
+        images.dtype != torch.uint8 for images in epochs.values()
+    ):
+        raise GanlibError(
+            "epochs must be {epoch: bytes (N, C, H, W)}, uint8 and of one shape; use "
+            "denormalize()."
+        )
+    count, *shape = shapes.pop()
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise GanlibError(
+            f"Pictures of shape {tuple(shape)} cannot be shown; they must be (1, H, W) "
+            "or (3, H, W)."
+        )
+    panels = [
+        _panel(
+            "Losses",
+            _line("Loss_D", _points(history, "d_loss"), "d"),
+            _line("Loss_G", _points(history, "g_loss"), "g"),
+        ),
+        _panel(
+            "What D says",
+            _line("D(x)", _points(history, "d_real"), "d"),
+            _line("D(G(z))", _points(history, "d_fake_after"), "g"),
+            span=[0, 1],
+        ),
+    ]
+    if scores:
+        lines = [
+            _line(name, sorted(scores[name].items()), "dgo"[place % 3])
+            for place, name in enumerate(scores)
+        ]
+        panels.append(_panel("Scores", *lines))
+    pixels = torch.cat([epochs[moment] for moment in moments]).cpu().numpy()
+    packed = _webp(pixels) if shape[0] == 3 else zlib.compress(pixels.tobytes(), 9)
+    about = {"epochs": moments, "count": count, "shape": shape, "panels": panels}
+    return Timelapse(about=about, packed=packed, at=len(moments) - 1)
+
+
+def _points(history: Sequence[Record], field: str) -> Points:
+    return [(record.epoch, getattr(record, field)) for record in history]
+
+
+def _line(label: str, points: Points, look: str) -> dict[str, Any]:
+    """A line of a plot; `look` is "d", "g" or "o": its colour and its dashes."""
+    rounded = [[epoch, round(float(value), 4)] for epoch, value in points]
+    return {"label": label, "look": look, "points": rounded}
+
+
+def _panel(title: str, *lines: dict, span: list[int] | None = None) -> dict[str, Any]:
+    """A plot; `span` holds the ends of its vertical axis, None fits them."""
+    return {"title": title, "span": span, "lines": list(lines)}
+
+
+def _webp(pixels: np.ndarray) -> bytes:
+    """Bytes (N, 3, H, W) -> one WebP of all in rows, of which the last may be short."""
+    count, channels, height, width = pixels.shape
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
+    sheet[:count] = pixels
+    sheet = sheet.reshape(rows, columns, channels, height, width)
+    picture = sheet.transpose(0, 3, 1, 4, 2).reshape(rows * height, -1, channels)
+    packed = io.BytesIO()
+    Image.fromarray(picture).save(packed, "webp", quality=85, method=6)
+    return packed.getvalue()
+
+
+def explore(G: nn.Module) -> Explorer:
+    """A widget that runs G in the page and draws as its sliders move.
+
+    Its weights are rounded to 16 bits. The noise of the image shown comes back as `.z`,
+    a list of floats, while a kernel listens.
+
+    Args:
+        G: one of the generators of models.py.
+
+    Raises GanlibError for another network, and for one that would take a browser more
+    than 100 ms for an image.
+    """
+    layers = _plain_layers(G)
+    side, products = 4, 0
+    for layer in layers:
+        pixels = 1 if layer.kind == "linear" else side**2
+        products += layer.weight.numel() * pixels
+        if layer.kind == "double":
+            side *= 2
+    if products > MOST_PRODUCTS:
+        raise GanlibError(
+            f"One image of this network takes {products:,} products, which keeps a "
+            "browser busy for more than 100 ms; explore takes up to "
+            f"{MOST_PRODUCTS:,}: smaller images, or fewer base_channels."
+        )
+    first, last = layers[0], layers[-1]
+    linear = last.kind == "linear"
+    about = {
+        "layers": [
+            [layer.kind, layer.weight.shape[1], layer.weight.shape[0]]
+            for layer in layers
+        ],
+        "shape": list(G.image_shape) if linear else [len(last.bias), side, side],  # type: ignore[arg-type]
+        "directions": _directions(first.weight),
+    }
+    parts = [part for layer in layers for part in (layer.weight, layer.bias)]
+    half = np.concatenate([part.numpy().ravel() for part in parts]).astype("<f2")
+    planes = half.view(np.uint8).reshape(-1, 2).T  # low bytes, then high: packs better
+    return Explorer(about=about, packed=zlib.compress(planes.tobytes(), 9))
+
+
+class _Layer(NamedTuple):
+    """What the page can compute; ReLU stands between layers, and tanh at the end."""
+
+    kind: str  # "linear"; "double", a transposed convolution; "same", a convolution
+    weight: Tensor  # (outputs, inputs) and, of convolutions, (…, 4, 4) or (…, 3, 3)
+    bias: Tensor  # (outputs,)
+
+
+def _plain_layers(G: nn.Module) -> list[_Layer]:
+    """A generator of ganlib in eval mode as layers of three kinds, or GanlibError.
+
+    BatchNorm is a product and a sum for each unit or channel, which go into the layer
+    before it. Repeated pixels and then a 3x3 convolution are a transposed convolution
+    with sums of its weights.
+    """
+    layers: list[_Layer] = []
+    activations: list[type[nn.Module]] = []
+    repeated = False
+    copied = deepcopy(G).cpu().eval().requires_grad_(False)
+    for layer in copied.layers if isinstance(copied, GENERATORS) else ():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layers[-1] = _with_batchnorm(layers[-1], layer)
+        elif isinstance(layer, nn.Linear):
+            layers.append(_layer("linear", layer.weight, layer.bias))
+        elif isinstance(layer, nn.ConvTranspose2d) and not layers:
+            layers.append(_layer("linear", layer.weight.flatten(1).T, layer.bias))
+        elif isinstance(layer, nn.ConvTranspose2d):
+            layers.append(_layer("double", layer.weight.transpose(0, 1), layer.bias))
+        elif isinstance(layer, nn.Conv2d) and repeated:
+            sums = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+            layers.append(_layer("double", sums @ layer.weight @ sums.T, layer.bias))
+        elif isinstance(layer, nn.Conv2d):
+            layers.append(_layer("same", layer.weight, layer.bias))
+        elif isinstance(layer, nn.ReLU | nn.Tanh):
+            activations.append(type(layer))
+        repeated = isinstance(layer, nn.Upsample)
+    if not layers or activations != [nn.ReLU] * (len(layers) - 1) + [nn.Tanh]:
+        raise GanlibError(
+            f"explore takes {', '.join(kind.__name__ for kind in GENERATORS)} of "
+            f"ganlib; this is a {type(G).__name__}."
+        )
+    return layers
+
+
+def _layer(kind: str, weight: Tensor, bias: Tensor | None) -> _Layer:
+    """A layer; `bias` may be missing, or be one for each 4x4 of a first convolution."""
+    outputs = len(weight)
+    if bias is None:
+        bias = torch.zeros(outputs)
+    return _Layer(kind, weight, bias.repeat_interleave(outputs // len(bias)))
+
+
+def _with_batchnorm(layer: _Layer, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> _Layer:
+    """A layer whose values are those of `layer` after `norm` in eval mode."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None  # they are where it has statistics
+    scale = norm.weight / (variance + norm.eps).sqrt()
+    shift = norm.bias - mean * scale
+    scale = scale.repeat_interleave(len(layer.bias) // len(scale))
+    shift = shift.repeat_interleave(len(layer.bias) // len(shift))
+    weight = layer.weight * scale.view(-1, *[1] * (layer.weight.dim() - 1))
+    return _Layer(layer.kind, weight, layer.bias * scale + shift)
+
+
+def _directions(weight: Tensor) -> list[list[float]]:
+    """The two directions of noise, unit vectors, that the first layer stretches most.
+
+    Args:
+        weight: (units, latent_dim).
+    """
+    directions = torch.linalg.svd(weight.detach().cpu(), full_matrices=False).Vh[:2]
+    # A singular vector has no sign of its own.
+    signs = directions.sum(dim=1, keepdim=True).sign()
+    return [[round(value, 5) for value in row] for row in (directions * signs).tolist()]

@@ -7,12 +7,13 @@ const IDLE = 60; // milliseconds of rest before the map is drawn again
 export default { render };
 
 async function render({ model, el }) {
-  const { sizes, shape, directions, convolutions } = model.get("about");
-  const network = readNetwork(await unpack(model.get("packed")), sizes, convolutions ? 16 : 1);
-  const [, height, width] = shape, tiles = convolutions ? 5 : 7; // the map behind the pad has tiles x tiles images
-  const imagine = (z) => (convolutions ? forwardConvolutions : forward)(network, z);
+  const { layers, shape, directions } = model.get("about");
+  const network = readNetwork(await unpack(model.get("packed")), layers);
+  const [, height, width] = shape;
+  const tiles = layers.every(([kind]) => kind === "linear") ? 7 : 5; // the map behind the pad has tiles x tiles images
+  const imagine = (z) => forward(network, z);
   const normal = normalNumbers(1);
-  const draw = () => Float32Array.from({ length: sizes[0] }, normal);
+  const draw = () => Float32Array.from({ length: layers[0][1] }, normal);
   const ends = [draw(), draw()];
   const here = { t: 0, truncation: 1, a: 0, b: 0 };
   let waiting = null, drawing = 0;

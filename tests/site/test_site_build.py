@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sphinx.application import Sphinx
 
-HOUSE = Path(__file__).parents[1]
-sys.path.insert(0, str(HOUSE / "book" / "_ext"))
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import book_site  # noqa: E402
 
 PAGES = {
@@ -29,9 +29,22 @@ def build(tmp_path):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_text(text)
         said = (tmp_path / "said").open("w+")
-        overrides = {"extensions": ["sphinx.ext.mathjax", "book_site"], "html_title": "Book", **config}
-        static = {"html_static_path": [str(HOUSE / "book" / "_static")]}
-        app = Sphinx(source, None, site, tmp_path / "trees", "html", overrides | static, status=said, warning=said)
+        overrides = {
+            "extensions": ["sphinx.ext.mathjax", "book_site"],
+            "html_title": "Book",
+            **config,
+        }
+        static = {"html_static_path": [str(ROOT / "book" / "_static")]}
+        app = Sphinx(
+            source,
+            None,
+            site,
+            tmp_path / "trees",
+            "html",
+            overrides | static,
+            status=said,
+            warning=said,
+        )
         app.build()
         said.seek(0)
         return site, said.read()
@@ -39,24 +52,46 @@ def build(tmp_path):
     return run
 
 
-def test_a_build_without_mathjax_says_so_plainly_and_one_with_it_does_not(build, monkeypatch):
+def test_a_build_without_mathjax_says_so_plainly_and_one_with_it_does_not(
+    build, monkeypatch
+):
     site, said = build()
-    assert "self-contained" not in said and "://" not in (site / "deep" / "play.html").read_text().split("<body")[0]
+    assert (
+        "self-contained" not in said
+        and "://" not in (site / "deep" / "play.html").read_text().split("<body")[0]
+    )
     monkeypatch.setattr(book_site, "find_spec", lambda name: None)
     site, said = build()
     (line,) = [line for line in said.splitlines() if "not self-contained" in line]
-    assert "sphinx-mathjax-offline is not installed" in line and "MathJax from https://" in line
-    assert "https://" in (site / "deep" / "play.html").read_text().split("<body")[0], "and it is what the page does"
+    assert (
+        "sphinx-mathjax-offline is not installed" in line
+        and "MathJax from https://" in line
+    )
+    assert "https://" in (site / "deep" / "play.html").read_text().split("<body")[0], (
+        "and it is what the page does"
+    )
 
 
 def test_previews_have_title_words_and_a_picture(build):
     site, _ = build()
-    text, deep = (site / "index.html").read_text(), (site / "deep" / "play.html").read_text()
-    assert '<meta property="og:title" content="A &amp; B">' in text and 'og:site_name" content="Book"' in text
+    text, deep = (
+        (site / "index.html").read_text(),
+        (site / "deep" / "play.html").read_text(),
+    )
+    assert (
+        '<meta property="og:title" content="A &amp; B">' in text
+        and 'og:site_name" content="Book"' in text
+    )
     words = 'content="This is the first paragraph that has at least ten words in it."'
-    assert f'property="og:description" {words}' in text and f'name="description" {words}' in text
+    assert (
+        f'property="og:description" {words}' in text
+        and f'name="description" {words}' in text
+    )
     assert '<meta name="twitter:card" content="summary_large_image">' in text
-    assert 'og:image" content="_static/social.png"' in text and 'og:image" content="../_static/social.png"' in deep
+    assert (
+        'og:image" content="_static/social.png"' in text
+        and 'og:image" content="../_static/social.png"' in deep
+    )
     assert "og:url" not in text + deep
 
 
@@ -65,25 +100,39 @@ def test_a_public_address_is_carried_everywhere(build):
     deep = (site / "deep" / "play.html").read_text()
     assert f'og:image" content="{ADDRESS}_static/social.png"' in deep
     assert f'og:url" content="{ADDRESS}deep/play.html"' in deep
-    places = [place.text for place in ET.parse(site / "sitemap.xml").iter() if place.tag.endswith("loc")]
+    places = [
+        place.text
+        for place in ET.parse(site / "sitemap.xml").iter()
+        if place.tag.endswith("loc")
+    ]
     assert places == [f"{ADDRESS}deep/play.html", f"{ADDRESS}index.html"]
     assert f"Sitemap: {ADDRESS}sitemap.xml" in (site / "robots.txt").read_text()
     wrong = (site / "404.html").read_text()
-    assert '<base href="/book/">' in wrong and wrong.index("<base") < wrong.index("<link") < wrong.index("<script")
+    assert '<base href="/book/">' in wrong and wrong.index("<base") < wrong.index(
+        "<link"
+    ) < wrong.index("<script")
 
 
-def test_without_an_address_there_is_no_sitemap_and_the_wrong_page_works_in_place(build):
+def test_without_an_address_there_is_no_sitemap_and_the_wrong_page_works_in_place(
+    build,
+):
     site, _ = build()
     assert not (site / "sitemap.xml").exists()
     assert (site / "robots.txt").read_text() == "User-agent: *\nAllow: /\n"
-    assert "<base" not in (site / "404.html").read_text() and "no such page" in (site / "404.html").read_text()
+    assert (
+        "<base" not in (site / "404.html").read_text()
+        and "no such page" in (site / "404.html").read_text()
+    )
 
 
 def test_the_playground_comes_only_where_it_has_a_place(build):
     site, _ = build()
     for name, wanted in {"index.html": 0, "deep/play.html": 1, "404.html": 0}.items():
         text = (site / name).read_text()
-        assert (text.count("playground.js"), text.count("playground.css")) == (wanted, wanted), name
+        assert (text.count("playground.js"), text.count("playground.css")) == (
+            wanted,
+            wanted,
+        ), name
 
 
 def test_a_long_first_paragraph_is_cut_between_words(build):
@@ -91,5 +140,11 @@ def test_a_long_first_paragraph_is_cut_between_words(build):
 
     page = nodes.section("", nodes.paragraph(text="The question. " + "word " * 100))
     found = book_site.summary(page)
-    assert found.startswith("word word") and found.endswith("word …") and 190 < len(found) <= 202
-    assert book_site.summary(nodes.section("", nodes.paragraph(text="Too short."))) == ""
+    assert (
+        found.startswith("word word")
+        and found.endswith("word …")
+        and 190 < len(found) <= 202
+    )
+    assert (
+        book_site.summary(nodes.section("", nodes.paragraph(text="Too short."))) == ""
+    )

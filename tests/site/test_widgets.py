@@ -1,39 +1,61 @@
-"""A window: what the widgets hand to the browser, and, where a browser is, what the reader then sees and can move."""
+"""What the widgets hand to the browser, and what a reader then sees and can move."""
 
 import json
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from browser import HOUSE, SIZES, best_of, open_page, violations, watched_page
+from browser import SIZES, open_page, violations, watched_page
 from ipywidgets.embed import dependency_state, embed_data
 from torch import nn
 
 from ganlib.checkpoint import load_generator, load_run
-from ganlib.models import ConvGenerator
-from ganlib.models import BatchNormGenerator, Generator
-from ganlib.sampling import sample_images
 from ganlib.data.transforms import denormalize
+from ganlib.models import (
+    BatchNormGenerator,
+    DCGANGenerator,
+    Generator,
+    ResizeConvGenerator,
+)
+from ganlib.sampling import sample_images
 from ganlib.training import Record
 from ganlib.widgets import _plain_layers, explore, timelapse
 
-HISTORY = [Record(epoch, 1 / epoch, 2 * epoch, 0.6, 0.4, 0.3, 100 * epoch, 1.0) for epoch in (1, 2)]
-EPOCHS = {epoch: torch.full((3, 1, 2, 2), 100 * epoch, dtype=torch.uint8) for epoch in (2, 0, 1)}
+ROOT = Path(__file__).parents[2]
+HISTORY = [
+    Record(epoch, 1 / epoch, 2 * epoch, 0.6, 0.4, 0.3, 100 * epoch, 1.0)
+    for epoch in (1, 2)
+]
+EPOCHS = {
+    epoch: torch.full((3, 1, 2, 2), 100 * epoch, dtype=torch.uint8)
+    for epoch in (2, 0, 1)
+}
 
 
 def stored(*widgets):
     """What a notebook stores of widgets: their whole state, and a view of each."""
-    return embed_data(views=widgets, state=dependency_state(widgets, drop_defaults=False))
+    return embed_data(
+        views=widgets, state=dependency_state(widgets, drop_defaults=False)
+    )
 
 
 def test_a_timelapse_holds_the_pictures_in_order_and_the_numbers_under_their_names():
     widget = timelapse(HISTORY, EPOCHS, scores={"FID": {2: 30.0, 1: 60.0}})
-    assert widget.about["epochs"] == [0, 1, 2] and widget.about["shape"] == [1, 2, 2] and widget.about["count"] == 3
+    assert (
+        widget.about["epochs"] == [0, 1, 2]
+        and widget.about["shape"] == [1, 2, 2]
+        and widget.about["count"] == 3
+    )
     assert list(zlib.decompress(widget.packed)) == [0] * 12 + [100] * 12 + [200] * 12
-    lines = {line["label"]: line["points"] for panel in widget.about["panels"] for line in panel["lines"]}
+    lines = {
+        line["label"]: line["points"]
+        for panel in widget.about["panels"]
+        for line in panel["lines"]
+    }
     assert lines == {
         "Loss_D": [[1, 1.0], [2, 0.5]],
         "Loss_G": [[1, 2.0], [2, 4.0]],
@@ -44,7 +66,9 @@ def test_a_timelapse_holds_the_pictures_in_order_and_the_numbers_under_their_nam
     assert widget.at == 2 and repr(widget) == "Time-lapse of 3 epochs"
 
 
-@pytest.mark.parametrize("epochs", [{}, {0: torch.zeros(1, 1, 2, 2)}, {**EPOCHS, 3: EPOCHS[0][:2]}])
+@pytest.mark.parametrize(
+    "epochs", [{}, {0: torch.zeros(1, 1, 2, 2)}, {**EPOCHS, 3: EPOCHS[0][:2]}]
+)
 def test_a_timelapse_asks_for_bytes_of_one_shape(epochs, says):
     with says("epochs must be", "uint8"):
         timelapse(HISTORY, epochs)
@@ -55,53 +79,69 @@ def test_an_explorer_holds_every_weight_as_float16():
     widget = explore(G)
     planes = np.frombuffer(zlib.decompress(widget.packed), np.uint8).reshape(2, -1)
     numbers = planes.T.copy().view("<f2").ravel()
-    assert torch.equal(torch.from_numpy(numbers), torch.cat([p.flatten() for p in G.parameters()]).half())
-    assert widget.about["sizes"] == [5, 4, 4, 9] and widget.about["shape"] == [1, 3, 3]
+    assert torch.equal(
+        torch.from_numpy(numbers),
+        torch.cat([p.flatten() for p in G.parameters()]).half(),
+    )
+    assert widget.about["shape"] == [1, 3, 3]
     assert repr(widget) == "Explorer of a generator 5-4-4-9" and G.training
 
 
 def test_its_directions_are_the_two_that_the_first_layer_stretches_most():
     G = Generator(latent_dim=3, hidden_dim=4)
     with torch.no_grad():
-        G.layers[0].weight[:] = torch.tensor([[0.0, 0, 1], [0, -3, 0], [2, 0, 0], [0, 0, 0]])
+        G.layers[0].weight[:] = torch.tensor(
+            [[0.0, 0, 1], [0, -3, 0], [2, 0, 0], [0, 0, 0]]
+        )
     assert explore(G).about["directions"] == [[0, 1, 0], [1, 0, 0]]
 
 
-def test_an_explorer_has_batchnorm_in_its_plain_layers():
+def generators():
+    """One of each kind, small, with BatchNorm statistics that are not 0 and 1."""
     torch.manual_seed(0)
-    G = BatchNormGenerator(3, 5, (1, 2, 2))
-    G(torch.randn(40, 3) + 1)  # so that the running statistics are not 0 and 1
-    first, second, last = _plain_layers(G)
-    assert [type(layer) for layer in (first, second, last)] == [torch.nn.Linear] * 3 and G.training
+    for G in (
+        Generator(3, 5, (1, 4, 4)),
+        BatchNormGenerator(3, 5, (1, 4, 4)),
+        DCGANGenerator(3, 2, (3, 16, 16)),
+        ResizeConvGenerator(3, 2, (3, 16, 16)),
+    ):
+        G(torch.randn(40, 3) + 1)
+        yield G
+
+
+@pytest.mark.parametrize("G", list(generators()), ids=lambda G: type(G).__name__)
+def test_the_layers_of_an_explorer_do_what_the_generator_does(G):
     z = torch.randn(6, 3)
-    images = last(second(first(z).relu()).relu()).tanh().view(6, 1, 2, 2)
+    values = z
+    for place, (kind, weight, bias) in enumerate(_plain_layers(G)):
+        if place > 0:
+            values = values.relu()
+        if kind == "linear":
+            values = nn.functional.linear(values, weight, bias)
+            continue
+        values = values if values.dim() == 4 else values.view(6, -1, 4, 4)
+        if kind == "double":
+            weight = weight.transpose(0, 1)
+            values = nn.functional.conv_transpose2d(values, weight, bias, 2, 1)
+        else:
+            values = nn.functional.conv2d(values, weight, bias, padding=1)
+    images = values.tanh().view(6, *explore(G).about["shape"])
     torch.testing.assert_close(images, sample_images(G, z))
+    assert G.training
 
 
-def test_an_explorer_has_batchnorm_in_its_convolutions():
-    torch.manual_seed(0)
-    G = ConvGenerator(3, 2, (3, 16, 16))
-    G(torch.randn(40, 3) + 1)
-    first, second, last = _plain_layers(G)
-    assert [type(layer) for layer in (first, second, last)] == [nn.ConvTranspose2d] * 3 and G.training
-    z = torch.randn(6, 3)
-    torch.testing.assert_close(last(second(first(z[:, :, None, None]).relu()).relu()).tanh(), sample_images(G, z))
-    about = explore(G).about
-    assert about["sizes"] == [3, 4, 2, 3] and about["shape"] == [3, 16, 16] and about["convolutions"]
-
-
-@pytest.mark.parametrize(("width", "side"), [(64, 64), (16, 128)])
-def test_explore_takes_a_dcgan_until_a_browser_needs_too_long(width, side, says):
-    assert explore(ConvGenerator(100, width, (3, side, side))).about["shape"] == [3, side, side]
-    with says("busy for more than 100 ms", "at most 64"):
-        explore(ConvGenerator(100, 4 * width, (3, side, side)))
+@pytest.mark.parametrize("kind", [DCGANGenerator, ResizeConvGenerator])
+def test_explore_takes_convolutions_until_a_browser_needs_too_long(kind, says):
+    assert explore(kind(100, 32, (3, 64, 64))).about["shape"] == [3, 64, 64]
+    with says("busy for more than 100 ms", "fewer base_channels"):
+        explore(kind(100, 128, (3, 64, 64)))
 
 
 def test_explore_says_what_it_takes(says):
-    batch_normed = Generator()
-    batch_normed.layers[1] = nn.BatchNorm1d(256)
-    for network in (nn.Linear(64, 784), batch_normed):
-        with says("explore takes a Generator or a ConvGenerator", type(network).__name__):
+    without_relu = Generator()
+    without_relu.layers[1] = nn.BatchNorm1d(256)
+    for network in (nn.Linear(64, 784), without_relu):
+        with says("explore takes Generator,", type(network).__name__):
             explore(network)
 
 
@@ -111,14 +151,17 @@ def test_a_timelapse_shows_grey_or_colour(channels, says):
         timelapse(HISTORY, {0: torch.zeros(1, channels, 2, 2, dtype=torch.uint8)})
 
 
-def test_importing_ganlib_or_show_asks_for_no_widget_package():
+def test_importing_the_rest_of_ganlib_imports_no_widget_package():
     code = "import sys, ganlib, ganlib.plotting, ganlib.checkpoint; sys.exit('anywidget' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=HOUSE).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_the_state_of_the_shipped_widgets_is_small():
     G, _ = load_generator("mnist")
-    sizes = {repr(widget): len(json.dumps(stored(widget))) for widget in (explore(G), timelapse(*load_run("mnist")))}
+    sizes = {
+        repr(widget): len(json.dumps(stored(widget)))
+        for widget in (explore(G), timelapse(*load_run("mnist")))
+    }
     assert sum(sizes.values()) < 850_000, sizes
 
 
@@ -129,9 +172,12 @@ def static_page(folder, *widgets):
     """A page with widgets and without a kernel -> its file."""
     data = stored(*widgets)
     kind = "application/vnd.jupyter.widget"
-    views = "".join(f'<script type="{kind}-view+json">{json.dumps(view)}</script>' for view in data["view_specs"])
+    views = "".join(
+        f'<script type="{kind}-view+json">{json.dumps(view)}</script>'
+        for view in data["view_specs"]
+    )
     state = json.dumps(data["manager_state"]).replace("</", "<\\/")
-    host = (HOUSE / "book" / "_static" / "widgets.js").read_text()
+    host = (ROOT / "book" / "_static" / "widgets.js").read_text()
     text = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Widgets</title><body><main><h1>Widgets</h1>'
         f'{views}</main><script type="{kind}-state+json">{state}</script><script>{host}</script></body></html>'
@@ -145,7 +191,9 @@ def static_page(folder, *widgets):
 def page(chromium, tmp_path_factory):
     """A page with both widgets of the shipped run, opened as a file."""
     G, _ = load_generator("mnist")
-    path = static_page(tmp_path_factory.mktemp("page"), timelapse(*load_run("mnist")), explore(G))
+    path = static_page(
+        tmp_path_factory.mktemp("page"), timelapse(*load_run("mnist")), explore(G)
+    )
     with watched_page(chromium) as page:
         open_page(page, path)
         yield page
@@ -170,7 +218,11 @@ def colours(page, selector):
             return [width, height, Array.from(image.data)];
         }""",
     )
-    return np.array(values, dtype=np.uint8).reshape(height, width, 4)[:, :, :3].transpose(2, 0, 1)
+    return (
+        np.array(values, dtype=np.uint8)
+        .reshape(height, width, 4)[:, :, :3]
+        .transpose(2, 0, 1)
+    )
 
 
 def test_every_place_of_the_slider_shows_its_own_epoch(page):
@@ -181,28 +233,42 @@ def test_every_place_of_the_slider_shows_its_own_epoch(page):
         shown = grid(page)
         for index in (0, 5, 15):
             y, x = 30 * (index // 4), 30 * (index % 4)
-            assert (shown[y : y + 28, x : x + 28] == epochs[epoch][index, 0].numpy()).all(), (epoch, index)
+            assert (
+                shown[y : y + 28, x : x + 28] == epochs[epoch][index, 0].numpy()
+            ).all(), (epoch, index)
         words = f"epoch {epoch} of 20" if epoch else "before training"
         numbers = f": Loss_D {history[epoch - 1].d_loss:.2f}, Loss_G" if epoch else ""
         assert slider.get_attribute("aria-valuetext").startswith(words + numbers)
-        assert page.get_by_role("img", name=f"16 images from the same noise, {words}").count() == 1
+        assert (
+            page.get_by_role(
+                "img", name=f"16 images from the same noise, {words}"
+            ).count()
+            == 1
+        )
 
 
 def test_the_markers_of_both_plots_stand_at_the_epoch(page):
     page.get_by_role("slider", name="Epoch").fill("10")
-    places = page.eval_on_selector_all(".ganlib-marker", "lines => lines.map(line => Number(line.getAttribute('x1')))")
+    places = page.eval_on_selector_all(
+        ".ganlib-marker", "lines => lines.map(line => Number(line.getAttribute('x1')))"
+    )
     assert len(places) == 2 and len(set(places)) == 1
     assert places[0] == pytest.approx(34 + (360 - 34 - 8) / 2)
     history, _ = load_run("mnist")
     record = history[9]
-    wanted = [f"{value:.2f}" for value in (record.d_loss, record.g_loss, record.d_real, record.d_fake_after)]
+    wanted = [
+        f"{value:.2f}"
+        for value in (record.d_loss, record.g_loss, record.d_real, record.d_fake_after)
+    ]
     assert page.locator(".ganlib-legend b").all_inner_texts() == wanted
 
 
 def test_a_press_on_a_plot_goes_to_that_epoch(page):
     plot = page.locator(".ganlib-plot").nth(1)
     box = plot.bounding_box()
-    plot.click(position={"x": box["width"] * (34 + 318 / 4) / 360, "y": box["height"] / 2})
+    plot.click(
+        position={"x": box["width"] * (34 + 318 / 4) / 360, "y": box["height"] / 2}
+    )
     assert page.get_by_role("slider", name="Epoch").input_value() == "5"
 
 
@@ -218,7 +284,9 @@ def test_play_advances_from_the_start_and_pauses(page):
     assert slider.input_value() == stopped
     slider.fill("18")
     page.get_by_role("button", name="Play").click()
-    page.wait_for_function("document.querySelector('.ganlib-widget button').textContent.includes('Play')")
+    page.wait_for_function(
+        "document.querySelector('.ganlib-widget button').textContent.includes('Play')"
+    )
     assert slider.input_value() == "20", "at the end it stops"
 
 
@@ -226,14 +294,20 @@ def explorer_pair(page):
     """The image in the page, and PyTorch's for the same noise; bytes (28, 28)."""
     z = page.evaluate("Array.from(document.querySelectorAll('.ganlib-widget')[1].z)")
     G, _ = load_generator("mnist")
-    return pixels(page, ".ganlib-image"), denormalize(sample_images(G, torch.tensor([z])))[0, 0].numpy()
+    return pixels(page, ".ganlib-image"), denormalize(
+        sample_images(G, torch.tensor([z]))
+    )[0, 0].numpy()
 
 
 def test_the_explorer_draws_what_pytorch_draws(page):
     largest, seen = 0, set()
     for turn in range(12):
         page.get_by_role("button", name=f"New sample {'AB'[turn % 2]}").click()
-        places = {"truncation": 0.5 + turn / 12, "direction u": turn % 9 - 4, "direction v": 4 - turn % 7}
+        places = {
+            "truncation": 0.5 + turn / 12,
+            "direction u": turn % 9 - 4,
+            "direction v": 4 - turn % 7,
+        }
         for name, value in places.items():
             page.get_by_role("slider", name=name).fill(f"{value:.1f}")
         page.get_by_role("slider", name="from A to B").fill(f"{turn % 5 / 4}")
@@ -246,8 +320,14 @@ def test_the_explorer_draws_what_pytorch_draws(page):
 
 def test_the_sliders_do_what_the_formula_says(page):
     page.get_by_role("button", name="Reset").click()
-    noise = lambda: np.array(page.evaluate("Array.from(document.querySelectorAll('.ganlib-widget')[1].z)"))  # noqa: E731
-    slide = lambda name, value: page.get_by_role("slider", name=name).fill(str(value))  # noqa: E731
+
+    def noise():
+        z = "Array.from(document.querySelectorAll('.ganlib-widget')[1].z)"
+        return np.array(page.evaluate(z))
+
+    def slide(name, value):
+        page.get_by_role("slider", name=name).fill(str(value))
+
     a = noise()
     slide("from A to B", 1)
     b = noise()
@@ -266,9 +346,14 @@ def test_the_pad_follows_the_pointer(page):
     box = page.locator(".ganlib-pad").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
-    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.25 * box["height"], steps=4)
+    page.mouse.move(
+        box["x"] + 0.9 * box["width"], box["y"] + 0.25 * box["height"], steps=4
+    )
     page.mouse.up()
-    values = [float(page.get_by_role("slider", name=name).input_value()) for name in ("direction u", "direction v")]
+    values = [
+        float(page.get_by_role("slider", name=name).input_value())
+        for name in ("direction u", "direction v")
+    ]
     assert values == pytest.approx([3.2, 2.0], abs=0.15)
     after, wanted = explorer_pair(page)
     assert (before != after).any() and np.abs(after.astype(int) - wanted).max() <= 2
@@ -286,15 +371,6 @@ def test_the_map_in_the_pad_is_drawn_again_when_the_sample_changes(page):
     assert (pixels(page, ".ganlib-map") != before).any()
 
 
-def test_one_forward_pass_takes_at_most_5_ms(page):
-    def milliseconds():
-        page.get_by_role("button", name="New sample B").click()
-        page.wait_for_timeout(300)
-        return page.evaluate("document.querySelectorAll('.ganlib-widget')[1].milliseconds")
-
-    assert best_of(5, milliseconds) <= 5
-
-
 def test_the_keyboard_alone_operates_everything(page):
     page.get_by_role("slider", name="Epoch").fill("5")
     page.get_by_role("heading", name="Widgets").click()  # the next Tab starts from here
@@ -304,12 +380,22 @@ def test_the_keyboard_alone_operates_everything(page):
         focused = page.locator(":focus")
         name = focused.get_attribute("aria-label") or focused.inner_text()
         before = shown(page)
-        page.keyboard.press("ArrowRight" if focused.get_attribute("type") == "range" else "Enter")
+        page.keyboard.press(
+            "ArrowRight" if focused.get_attribute("type") == "range" else "Enter"
+        )
         reached[name] = shown(page) != before
         if "Play" in name:
             page.keyboard.press("Space")
             assert "Play" in focused.inner_text(), "the same key pauses"
-    names = ["▶ Play", "Epoch", "New sample A", "New sample B", "Reset", "from A to B (t)", "truncation"]
+    names = [
+        "▶ Play",
+        "Epoch",
+        "New sample A",
+        "New sample B",
+        "Reset",
+        "from A to B (t)",
+        "truncation",
+    ]
     assert list(reached) == [*names, "direction u", "direction v"]
     assert all(reached.values()), reached
 
@@ -317,12 +403,19 @@ def test_the_keyboard_alone_operates_everything(page):
 def shown(page):
     """What a reader sees of both widgets, as text: the button, the places of all sliders, the image."""
     buttons = page.locator(".ganlib-button").all_inner_texts()
-    places = page.eval_on_selector_all(".ganlib-slider input", "inputs => inputs.map(input => input.value)")
+    places = page.eval_on_selector_all(
+        ".ganlib-slider input", "inputs => inputs.map(input => input.value)"
+    )
     return str((buttons, places, pixels(page, ".ganlib-image").tolist()))
 
 
-@pytest.mark.parametrize(("theme", "paper", "ink"), [("light", "#fffdf9", "#24292f"), ("dark", "#14181d", "#d9dee4")])
-def test_a_checker_of_accessibility_has_nothing_against_the_widgets(page, theme, paper, ink):
+@pytest.mark.parametrize(
+    ("theme", "paper", "ink"),
+    [("light", "#fffdf9", "#24292f"), ("dark", "#14181d", "#d9dee4")],
+)
+def test_a_checker_of_accessibility_has_nothing_against_the_widgets(
+    page, theme, paper, ink
+):
     page.evaluate(
         """([theme, paper, ink]) => {
             document.documentElement.dataset.theme = theme;
@@ -346,25 +439,26 @@ def test_the_widgets_fit_the_screen(page, width):
 # Convolutions and colour.
 
 
-def odd():
-    """A DCGAN with an odd number of channels, whose BatchNorm has seen something."""
+@pytest.mark.parametrize("kind", [DCGANGenerator, ResizeConvGenerator])
+@pytest.mark.parametrize(
+    ("base_channels", "shape"), [(32, (3, 64, 64)), (1, (1, 16, 16))]
+)
+def test_the_explorer_draws_what_pytorch_draws_with_convolutions(
+    chromium, tmp_path, kind, base_channels, shape
+):
     torch.manual_seed(0)
-    G = ConvGenerator(5, 1, (1, 32, 32))
+    G = kind(5, base_channels, shape)
     for _ in range(20):
-        G(2 * torch.randn(50, 5))
+        G(2 * torch.randn(50, 5))  # so that the running statistics are not 0 and 1
     with torch.no_grad():
         G.layers[-2].weight *= 4  # away from even grey
-    return G.eval()
-
-
-@pytest.mark.parametrize("make", [lambda: load_generator("avatars")[0], odd], ids=["avatars", "odd"])
-def test_the_explorer_draws_what_pytorch_draws_with_convolutions(chromium, tmp_path, make):
-    G, largest, seen = make(), 0, set()
+    G.eval()
+    largest, seen = 0, set()
     with watched_page(chromium) as page:
         open_page(page, static_page(tmp_path, explore(G)))
-        for turn in range(8):
+        for turn in range(4):
             page.get_by_role("button", name=f"New sample {'AB'[turn % 2]}").click()
-            page.get_by_role("slider", name="truncation").fill(f"{0.5 + turn / 8:.1f}")
+            page.get_by_role("slider", name="truncation").fill(f"{0.5 + turn / 4:.1f}")
             page.get_by_role("slider", name="direction u").fill(str(turn % 5 - 2))
             z = page.evaluate("Array.from(document.querySelector('.ganlib-widget').z)")
             wanted = denormalize(sample_images(G, torch.tensor([z])))[0].numpy()
@@ -372,27 +466,25 @@ def test_the_explorer_draws_what_pytorch_draws_with_convolutions(chromium, tmp_p
             largest = max(largest, np.abs(ours - wanted).max())
             seen.add(ours.tobytes())
             assert wanted.std() > 10
-        milliseconds = "document.querySelector('.ganlib-widget').milliseconds"
-        page.wait_for_function(f"{milliseconds} > 0")
-        assert best_of(5, lambda: (page.wait_for_timeout(200), page.evaluate(milliseconds))[1]) <= 100
         assert page.troubles == []
-    assert len(seen) == 8 and largest <= 2
+    assert len(seen) == 4 and largest <= 2
 
 
 def test_a_timelapse_in_colour_is_close_to_its_pictures(chromium, tmp_path):
-    history, epochs = load_run("faces")
-    widget = timelapse(history, epochs)
-    assert len(widget.packed) < 120_000
-    every = np.stack([epochs[epoch].numpy() for epoch in sorted(epochs)])
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(3 * 8, 3, 4, 4, generator=generator) * 255
+    smooth = nn.functional.interpolate(coarse, size=64, mode="bilinear").to(torch.uint8)
+    epochs = dict(zip((0, 1, 5), smooth.split(8), strict=True))
+    every = smooth.view(3, 8, 3, 64, 64).numpy()
     with watched_page(chromium) as page:
-        open_page(page, static_page(tmp_path, widget))
-        for place, epoch in enumerate(sorted(epochs)):
+        open_page(page, static_page(tmp_path, timelapse(HISTORY, epochs)))
+        for place in range(3):
             page.get_by_role("slider", name="Epoch").fill(str(place))
             shown = colours(page, ".ganlib-grid").astype(int)
             assert shown.shape == (3, 2 * 66 - 2, 4 * 66 - 2)
             for index in range(8):
                 y, x = 66 * (index // 4), 66 * (index % 4)
-                away = np.abs(shown[:, y : y + 64, x : x + 64] - every).mean(axis=(2, 3, 4))
-                assert away[place, index] < 9, (epoch, index)
-                assert place == 0 or away.min() == away[place, index], (epoch, index)  # at first all are grey
+                image = shown[:, y : y + 64, x : x + 64]
+                away = np.abs(image - every).mean(axis=(2, 3, 4))
+                assert away[place, index] < 5 < np.delete(away, place * 8 + index).min()
         assert page.troubles == []

@@ -1,4 +1,4 @@
-"""The fuse box: every number of a run is checked when it is set, and what is wrong is said in one sentence."""
+"""Config: what it accepts, what it refuses and in which words; fields as text."""
 
 import dataclasses
 import json
@@ -6,48 +6,84 @@ import json
 import pytest
 import torch
 
-from ganlib.recipes import RECIPES, recipe
 from ganlib.config import Config, parse_field, pick_device, replace, to_json
 from ganlib.errors import GanlibError
+from ganlib.losses import LOSSES
+
+FIELDS = dataclasses.fields(Config)
+RANGED = [
+    (field, end) for field in FIELDS for end in ("low", "high") if end in field.metadata
+]
+NAMED = [field for field in FIELDS if "names" in field.metadata]
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("batch_size", 0), ("batch_size", -1), ("batch_size", 1.5), ("batch_size", "100"), ("batch_size", True),
-        ("epochs", 0), ("seed", -1), ("seed", 2**31), ("latent_dim", 0), ("hidden_dim", None), ("image_size", 3),
-        ("learning_rate_g", -1e-3), ("learning_rate_d", float("nan")), ("learning_rate_g", float("inf")),
-        ("beta1", 1.0), ("beta2", 1), ("real_label", 0.4), ("real_label", 1.1), ("dropout", 1.0), ("ema_decay", 1.0),
-        ("recipe", 3), ("dataset", None), ("networks", "cnn"), ("mirror", 1), ("mirror", "yes"), ("penalty", -1.0),
+        ("batch_size", 0),
+        ("batch_size", 1.5),
+        ("batch_size", "100"),
+        ("batch_size", True),
+        ("epochs", 0),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("hidden_dim", None),
+        ("image_size", 3),
+        ("learning_rate_g", -1e-3),
+        ("learning_rate_d", float("nan")),
+        ("learning_rate_g", float("inf")),
+        ("beta1", 1.0),
+        ("beta2", 1),
+        ("real_label", 0.4),
+        ("real_label", 1.1),
+        ("dropout", 1.0),
+        ("ema_decay", 1.0),
+        ("augment_cutout", 1.0),
+        ("recipe", 3),
+        ("dataset", None),
+        ("architecture", "cnn"),
+        ("loss", "mse"),
+        ("random_flip", 1),
+        ("augment_color", "yes"),
+        ("r1_weight", -1.0),
     ],
-)  # fmt: skip
+)
 def test_a_value_outside_its_range_is_named(name, value, says):
-    with says(name, repr(value)):
+    with says(f"{name} is {value!r}; it must be"):
         Config(**{name: value})
-    with says(name, repr(value)):
-        recipe("mnist", **{name: value})
+    with says(f"{name} is {value!r}; it must be"):
+        replace(Config(), **{name: value})
 
 
-@pytest.mark.parametrize("entry", dataclasses.fields(Config), ids=lambda entry: entry.name)
-def test_every_field_refuses_what_is_no_value_of_it(entry, says):
-    wrong = [None, [1], {}, b"5", object]
-    for end, beyond in (("low", -1), ("high", 1)):
-        if end in entry.metadata:
-            low, high = entry.metadata["low"], entry.metadata["high"]
-            wrong += [entry.metadata[end] + beyond, "1", True, float("nan"), beyond * float("inf")]
-    wrong += [0, "True"] if entry.type is bool else []
-    wrong += ["nosuch", 1] if "names" in entry.metadata else []
-    for value in wrong:
-        right = entry.metadata.get("names") or ([low, high] if "low" in entry.metadata else [])
-        with says(f"{entry.name} is {value!r}; it must be ", *right):
-            Config(**{entry.name: value})
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+@pytest.mark.parametrize("value", [None, [1], {}, b"5", object], ids=repr)
+def test_every_field_refuses_other_types(field, value, says):
+    with says(f"{field.name} is {value!r}; it must be"):
+        Config(**{field.name: value})
 
 
-def test_both_ends_of_every_range_are_allowed():
-    for entry in dataclasses.fields(Config):
-        for end in ("low", "high"):
-            if end in entry.metadata:
-                assert getattr(Config(**{entry.name: entry.metadata[end]}), entry.name) == entry.metadata[end]
+@pytest.mark.parametrize(
+    ("field", "end"), RANGED, ids=lambda part: getattr(part, "name", part)
+)
+def test_every_range_ends_where_it_says(field, end, says):
+    last = field.metadata[end]
+    beyond = last - 1 if end == "low" else last + 1
+    limits = f"from {field.metadata['low']} to {field.metadata['high']}"
+    with says(f"{field.name} is {beyond!r}; it must be a", limits):
+        Config(**{field.name: beyond})
+    architecture = "dcgan" if field.name == "base_channels" else "mlp"
+    size = 128 if field.name == "augment_shift" else Config.image_size
+    fields = {"architecture": architecture, "image_size": size, field.name: last}
+    config = Config(**fields)
+    assert getattr(config, field.name) == last
+
+
+@pytest.mark.parametrize("field", NAMED, ids=lambda field: field.name)
+def test_every_choice_lists_its_names(field, says):
+    with says(f"{field.name} is 'nosuch'", *field.metadata["names"]):
+        Config(**{field.name: "nosuch"})
+    for name in field.metadata["names"]:
+        assert getattr(Config(**{field.name: name}), field.name) == name
 
 
 def test_whole_numbers_serve_as_numbers():
@@ -62,6 +98,9 @@ def test_a_range_says_what_would_be_right(says):
 def test_a_config_cannot_be_changed_in_place():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().epochs = 3
+
+
+def test_fields_are_given_by_name():
     with pytest.raises(TypeError):
         Config("mnist")
 
@@ -70,41 +109,115 @@ def test_image_shape():
     assert Config(channels=3, image_size=32).image_shape == (3, 32, 32)
 
 
-def test_recipes_are_called_what_they_say():
-    assert {name: config.recipe for name, config in RECIPES.items()} == {name: name for name in RECIPES}
-    assert recipe("mnist") == RECIPES["mnist"]
+def test_every_choice_of_loss_has_its_functions():
+    (loss,) = [field for field in FIELDS if field.name == "loss"]
+    assert set(loss.metadata["names"]) == set(LOSSES)
 
 
-def test_the_textbook_recipe_is_that_of_the_tutorials():
-    textbook = recipe("textbook")
-    assert (textbook.latent_dim, textbook.hidden_dim, textbook.image_shape) == (64, 256, (1, 28, 28))
-    assert textbook.learning_rate_g == textbook.learning_rate_d == 2e-4
-    assert (textbook.beta1, textbook.beta2, textbook.batch_size, textbook.epochs) == (0.9, 0.999, 100, 200)
-    assert (textbook.real_label, textbook.dropout, textbook.ema_decay) == (1.0, 0.0, 0.0)
+# --- combinations ---------------------------------------------------------------------
 
 
-def test_an_unknown_recipe_lists_the_known_ones(says):
-    with says("'mnits'", *RECIPES):
-        recipe("mnits")
+@pytest.mark.parametrize(
+    ("architecture", "name", "value"),
+    [
+        ("mlp", "base_channels", 32),
+        ("batchnorm-mlp", "base_channels", 32),
+        ("dcgan", "hidden_dim", 128),
+        ("resize-conv", "hidden_dim", 128),
+        ("resize-conv", "dropout", 0.1),
+    ],
+)
+def test_a_field_that_the_architecture_ignores_is_refused(
+    architecture, name, value, says
+):
+    with says(
+        f"{name} is {value}", architecture, f"leave it at {getattr(Config(), name)}"
+    ):
+        Config(architecture=architecture, **{name: value})
+
+
+def test_hinge_loss_takes_no_smoothed_labels(says):
+    with says("real_label is 0.9", "hinge", "1.0"):
+        Config(loss="hinge", real_label=0.9)
+
+
+@pytest.mark.parametrize("penalty", ["r1_weight", "r2_weight"])
+def test_a_penalty_through_batchnorm_is_refused(penalty, says):
+    with says("r1_weight and r2_weight must be 0", "dcgan", "BatchNorm", "resize-conv"):
+        Config(architecture="dcgan", image_size=64, **{penalty: 0.1})
+    with says("BatchNorm"):
+        replace(Config(architecture="dcgan", image_size=64), **{penalty: 0.1})
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "batchnorm-mlp", "resize-conv"])
+def test_a_penalty_goes_with_a_discriminator_without_batchnorm(architecture):
+    config = Config(
+        architecture=architecture, image_size=16, r1_weight=1.0, r2_weight=1.0
+    )
+    assert config.r1_weight == config.r2_weight == 1.0
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colour_changes_need_grey_or_rgb(channels, says):
+    with says("augment_color", f"{channels} channels", "1 or 3"):
+        Config(augment_color=True, channels=channels)
+
+
+# --- replace, JSON, text --------------------------------------------------------------
+
+
+def test_replace_makes_a_changed_copy():
+    config = Config(seed=1)
+    changed = replace(config, epochs=7)
+    assert (changed.epochs, changed.seed) == (7, 1)
+    assert config == Config(seed=1)
 
 
 def test_an_unknown_field_lists_the_fields(says):
-    for change in (lambda: recipe("mnist", nz=100), lambda: replace(Config(), nz=100)):
-        with says("'nz'", *[entry.name for entry in dataclasses.fields(Config)]):
-            change()
-
-
-def test_a_change_leaves_the_recipe_alone():
-    before = RECIPES["mnist"]
-    changed = recipe("mnist", epochs=7, seed=5)
-    assert (changed.epochs, changed.seed) == (7, 5)
-    assert RECIPES["mnist"] is before and before == Config(**vars(before)) and before.seed != 5
-    assert replace(changed, epochs=before.epochs, seed=before.seed) == before
+    with says("'nz'", *[field.name for field in FIELDS]):
+        replace(Config(), nz=100)
 
 
 def test_json_there_and_back():
-    config = recipe("mnist", learning_rate_d=3e-4, seed=9)
+    config = Config(recipe="own", learning_rate_d=3e-4, random_flip=True, seed=9)
     assert Config(**json.loads(to_json(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("hidden_dim=64", ("hidden_dim", 64)),
+        ("r1_weight=1e-1", ("r1_weight", 0.1)),
+        ("random_flip=True", ("random_flip", True)),
+        ("bfloat16=false", ("bfloat16", False)),
+        ("dataset=folder:a=b", ("dataset", "folder:a=b")),
+    ],
+)
+def test_a_field_is_read_as_its_type(text, field):
+    found = parse_field(text)
+    assert found == field and type(found[1]) is type(field[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hidden_dim", ["'hidden_dim'", "FIELD=VALUE"]),
+        ("hiden_dim=3", ["'hiden_dim=3'", "hidden_dim"]),
+        ("hidden_dim=wide", ["hidden_dim", "'wide'", "whole number"]),
+        ("dropout=some", ["dropout", "'some'", "a number"]),
+        ("random_flip=1", ["random_flip", "true or false"]),
+    ],
+)
+def test_a_field_that_cannot_be_read(text, words, says):
+    with says(*words):
+        parse_field(text)
+
+
+def test_the_error_is_a_value_error():
+    assert issubclass(GanlibError, ValueError)
+
+
+# --- devices --------------------------------------------------------------------------
 
 
 def _machine(monkeypatch, *, cuda=0, mps=False):
@@ -137,25 +250,14 @@ def test_a_number_of_a_gpu_that_is_not_here(monkeypatch, says):
         pick_device("cuda:1")
 
 
-def test_the_error_is_a_value_error():
-    assert issubclass(GanlibError, ValueError)
-
-
 @pytest.mark.parametrize(
-    ("text", "field"),
-    [("hidden_dim=64", ("hidden_dim", 64)), ("penalty=1e-1", ("penalty", 0.1)), ("mirror=True", ("mirror", True)),
-     ("bfloat16=false", ("bfloat16", False)), ("dataset=folder:a=b", ("dataset", "folder:a=b"))],
-)  # fmt: skip
-def test_a_field_is_read_as_its_type(text, field):
-    found = parse_field(text)
-    assert found == field and type(found[1]) is type(field[1])
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [("hidden_dim", ["'hidden_dim'", "FIELD=VALUE"]), ("hiden_dim=3", ["'hiden_dim=3'", "hidden_dim"]),
-     ("hidden_dim=wide", ["hidden_dim", "'wide'", "whole number"]), ("mirror=1", ["mirror", "true or false"])],
-)  # fmt: skip
-def test_a_field_that_cannot_be_read(text, words, says):
-    with says(*words):
-        parse_field(text)
+    "fields, word",
+    [
+        ({"architecture": "batchnorm-mlp", "batch_size": 1}, "batch_size"),
+        ({"augment_shift": 28}, "augment_shift"),
+        ({"augment_cutout": 0.01}, "augment_cutout"),
+    ],
+)
+def test_what_cannot_work_is_refused_when_the_config_is_made(fields, word, says):
+    with says(word):
+        Config(**fields)

@@ -1,150 +1,278 @@
-"""The crew: two real processes train as one with the batch of both; alone, nothing changes."""
+"""Two real processes train one run; when one dies, the run ends with a sentence, and goes on after a restart."""
+
+import csv
+import os
+import signal
+import time
 
 import pytest
 import torch
-from torch import nn
-from two_ranks import RUNS, pixels_for, results, run
+from two_ranks import BATCH, CONFIG, PIXELS, numbers_of, step
 
-from ganlib.checkpoint import load_checkpoint
-from ganlib.data.transforms import normalize
-from ganlib.accelerate.distributed import Ranks, averaging, draw_share, joint, share_statistics, split_epoch, total
-from ganlib.training import fit
-
-# What a rank draws for itself, one process cannot draw; and it would give the rest of "rest" a step of its own.
-SAME = [name for name in RUNS if name not in ("apart", "rest")]
-# BatchNorm takes out the bias before it, whose gradient is all rounding, and Adam makes a whole step of any gradient.
-IDLE = ["0.bias", "3.bias", "running_mean", "Adam G.1.", "Adam G.5."]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("ranks")
+from ganlib.accelerate.distributed import (
+    LOST,
+    check_same,
+    distribute,
+    is_main,
+    main_first,
+    print_error,
+    process_group,
+    restarted,
+)
+from ganlib.config import pick_device
+from ganlib.training import new_state, shuffled_batches
 
 
 @pytest.fixture(scope="module")
-def both(folder, torchrun):
-    """What two processes on this machine, started by torchrun and talking through Gloo, leave: a dict for each."""
-    done = torchrun("tests/two_ranks.py", folder)
+def both(tmp_path_factory, torchrun):
+    """What two processes, started by torchrun and talking through Gloo, leave: a dict for each."""
+    folder = tmp_path_factory.mktemp("ranks")
+    done = torchrun("tests/unit/two_ranks.py", folder)
     assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return [
+        torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)
+    ]
 
 
-def _farthest(one, other, but=()):
-    """The name of the number that differs most between two results, and by how much."""
+def assert_close(one, other, allowed):
     assert one.keys() == other.keys()
-    names = [name for name in one if name != "batches" and not any(part in name for part in but)]
-    apart = {name: (one[name] - other[name]).abs().max().item() for name in names}
+    apart = {name: (one[name] - other[name]).abs().max().item() for name in one}
     name = max(apart, key=apart.get)
-    return name, apart[name]
+    assert apart[name] <= allowed, f"{name} differs by {apart[name]}"
 
 
-# --- two processes ----------------------------------------------------------------------------------------------------
+# --- two processes train one run --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SAME)
-def test_two_ranks_are_one_process_with_twice_the_batch(both, name):
-    """Losses, weights, averages, BatchNorm's statistics and both Adams' memories, after every kind of step."""
-    alone = run(name, 20)
-    name, apart = _farthest(both[0][name], alone, but=IDLE if name == "batchnorm" else ())
-    assert apart < 2e-5, f"{name} is {apart} from that of one process"
+def test_two_equal_shares_step_along_the_mean_gradient_of_the_whole_batch(both):
+    """Weights and Adam's memory after D's steps, G's and R1's, which gives D's last bias no gradient."""
+    alone = new_state(CONFIG)
+    losses = step(alone, slice(None))
+    assert_close(both[0]["steps"], numbers_of(alone), 1e-6)
+    assert (
+        torch.stack([rank["losses"] for rank in both]).mean(0) - losses
+    ).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_both_ranks_hold_the_same_numbers(both, name):
-    assert _farthest(both[0][name], both[1][name])[1] == 0
+def test_a_gradient_is_averaged_in_any_memory_layout(both):
+    kernel, idle = both[0]["kernel"]
+    assert torch.equal(kernel, -2 * torch.arange(24.0).view(2, 3, 2, 2))
+    assert idle.tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("name", [*SAME, "rest"])
-def test_every_image_of_an_epoch_goes_to_one_rank_once(both, name):
-    count = len(pixels_for(name))
-    for half in (0, 1):  # the two epochs
-        seen = []
-        for rank in both:
-            batches = rank[name]["batches"]
-            seen += batches[half * len(batches) // 2 : (half + 1) * len(batches) // 2]
-        seen = torch.cat(seen).flatten(1)
-        assert len(seen) == count and len(seen.unique(dim=0)) == count
-        assert torch.equal(seen.unique(dim=0), normalize(pixels_for(name)).flatten(1).unique(dim=0))
+@pytest.mark.parametrize("run", ["steps", "fit"])
+def test_both_processes_hold_the_same_weights_and_memories(both, run):
+    assert_close(both[0][run], both[1][run], 0)
 
 
-def test_the_record_counts_the_images_of_all_ranks(both):
-    for name in RUNS:
-        assert both[1][name]["history"][:, 6].tolist() == [len(pixels_for(name)), 2 * len(pixels_for(name))]
+def test_shares_are_equal_and_no_image_is_in_two(both):
+    """Of 101 images 100 fill five batches of twice ten; an epoch leaves out the last."""
+    assert [[len(batch) for batch in rank["batches"]] for rank in both] == [
+        [10] * 5
+    ] * 2
+    assert torch.cat(both[0]["batches"] + both[1]["batches"]).unique().numel() == 100
 
 
-def test_a_small_rest_is_no_batch_of_its_own(both):
-    """101 images: 100 in batches of 20, and one, which only one rank could have."""
-    sizes = [[len(batch) for batch in rank["rest"]["batches"][:5]] for rank in both]
-    assert sizes == [[10, 10, 10, 10, 11], [10] * 5]
-    assert [len(batch) for batch in both[1]["uneven"]["batches"][:5]] == [10, 10, 10, 10, 7]
-
-
-def test_common_numbers_are_alike_and_own_ones_are_not(both):
-    assert torch.equal(both[0]["common"], both[1]["common"])
+def test_two_processes_see_the_batches_that_one_alone_sees(both):
     torch.manual_seed(5)
-    assert torch.equal(both[0]["common"], torch.rand(4)), "one process draws the same"
-    assert not torch.equal(both[0]["own"], both[1]["own"])
-    assert not torch.equal(both[0]["own"], both[0]["common"])
+    alone = shuffled_batches(len(PIXELS), BATCH, torch.device("cpu"))
+    for whole, *parts in zip(
+        alone, both[0]["batches"], both[1]["batches"], strict=True
+    ):
+        assert torch.equal(whole.sort().values, torch.cat(parts).sort().values)
 
 
-@pytest.mark.parametrize("name", ["uneven", "batchnorm", "convolutions"])
-def test_a_checkpoint_of_two_ranks_goes_on_in_one_process(both, folder, changed, name):
-    state = load_checkpoint(folder / f"{name}.pt")
-    assert len(state.history) == 1 and not any("module" in key for key in state.G.state_dict())
-    state.config = changed(state.config, batch_size=20)
-    list(fit(state, pixels_for(name)))
-    numbers = {key: value for key, value in both[0][name].items() if key != "batches"}
-    assert _farthest(results(state), numbers, but=IDLE if name == "batchnorm" else ())[1] < 2e-5
+def test_each_process_draws_noise_of_its_own(both):
+    assert not torch.equal(both[0]["noise"], both[1]["noise"])
 
 
-def test_what_does_not_fit_is_said_on_every_rank(both):
+def test_the_record_is_that_of_both(both):
+    history = both[0]["history"]
+    assert torch.equal(history, both[1]["history"])
+    assert history[:, 0].tolist() == [1, 2]
+    assert history[:, 6].tolist() == [100, 200]  # images seen
+
+
+def test_one_process_alone_speaks_and_goes_first(both):
+    assert [rank["main"] for rank in both] == [True, False]
+    assert all(rank["finds what the first has downloaded"] for rank in both)
+
+
+def test_what_does_not_fit_is_said_by_every_process(both, one_sentence):
     for rank in both:
-        assert rank["agree"][0] is None and "different epoch: 7, 8" in rank["agree"][1]
-        assert rank["large"] == "batch_size is 31; it must be at most the 30 images that each of 2 ranks gets."
-        assert rank["compiled"] == "compiled is True; it must be False where several ranks train together."
+        assert rank["same"] is None
+        one_sentence(rank["different"], "different epoch: 7, 8;")
+        one_sentence(rank["large"], "batch_size is 51", "at most 50")
+        one_sentence(rank["compiled"], "compile_step")
+        one_sentence(rank["start"], "different weights")
 
 
-# --- alone ------------------------------------------------------------------------------------------------------------
+# --- one process ------------------------------------------------------------------------------------
 
 
-def test_alone_everything_comes_back_as_it_was():
-    ranks, batch = Ranks(), torch.arange(7)
-    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    assert (ranks.rank, ranks.count, ranks.common) == (0, 1, None)
-    assert torch.equal(ranks.share(batch), batch) and ranks.weight == 1
-    assert joint(network, ranks) is network and total(batch, ranks) is batch
-    assert type(share_statistics(network, ranks)[1]) is nn.BatchNorm1d
-    assert [part.tolist() for part in split_epoch(batch, 3, ranks)] == [[0, 1, 2], [3, 4, 5], [6]]
-    torch.manual_seed(3)
-    expected = torch.randn(5, 4)
-    ranks.seed(3, "cpu")
-    assert torch.equal(draw_share(torch.zeros(5, 1), 4, ranks), expected)
+def test_alone_nothing_changes():
+    state = new_state(CONFIG)
+    with process_group("cpu") as device, main_first():
+        assert device == torch.device("cpu")
+        assert distribute(state, PIXELS) is shuffled_batches
+        check_same(epoch=1)
+    assert is_main() and not restarted()
+    assert not state.optimizer_g._optimizer_step_pre_hooks
 
 
-def test_alone_gradients_are_left_alone():
-    weight = nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.SGD([weight], lr=1.0)
-    with averaging(optimizer, Ranks()):
-        weight.grad = torch.tensor([1.0, 2.0])
-        optimizer.step()
-    assert weight.tolist() == [0, -1] and not optimizer._optimizer_step_pre_hooks
+def test_alone_the_device_is_picked(says):
+    with process_group() as device:
+        assert device == pick_device()
+    with says("tpu"), process_group("tpu"):
+        pass
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
-def test_shares_cover_a_batch_and_differ_by_one(count):
-    order, shares, weights = torch.randperm(23), [], []
-    for rank in range(count):
-        ranks = Ranks()
-        ranks.rank, ranks.count = rank, count
-        shares.append(ranks.share(order))
-        weights.append(ranks.weight)
-    assert torch.equal(torch.cat(shares), order) and sum(weights) == pytest.approx(1)
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+def test_alone_an_error_is_said(capsys):
+    print_error("It is broken.")
+    assert capsys.readouterr().err == "ganlib: It is broken.\n"
 
 
-@pytest.mark.parametrize("images", range(6, 20))
-def test_no_rank_is_without_images(images):
-    ranks = Ranks()
-    ranks.count = 3
-    batches = split_epoch(torch.arange(images), 2, ranks)
-    assert torch.equal(torch.cat(batches), torch.arange(images)) and min(map(len, batches)) >= 3
+def test_torchrun_says_that_it_started_again(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert not restarted()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert restarted()
+
+
+@pytest.mark.skipif(
+    not torch.distributed.is_nccl_available(), reason="this torch has no NCCL"
+)
+def test_a_process_takes_the_gpu_of_its_number(monkeypatch, says):
+    """No machine of ours has two GPUs: torch says here that there are, and joins nobody."""
+    joined = {}
+    for name, value in {"RANK": 1, "WORLD_SIZE": 2, "LOCAL_RANK": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        torch.cuda, "set_device", lambda device: joined.update(device=device)
+    )
+    monkeypatch.setattr(
+        torch.distributed,
+        "rendezvous",
+        lambda _: iter([(torch.distributed.HashStore(), 1, 2)]),
+    )
+    monkeypatch.setattr(
+        torch.distributed,
+        "init_process_group",
+        lambda kind, **_: joined.update(backend=kind),
+    )
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with process_group("cuda") as device:
+        assert device == torch.device("cuda:1")
+    assert joined == {"device": device, "backend": "nccl"}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with says("cuda:1"), process_group("cuda"):
+        pass
+
+
+# --- a process dies ---------------------------------------------------------------------------------
+
+RUN = (
+    "-m",
+    "ganlib",
+    "train",
+    "textbook",
+    "--dataset",
+    "digits",
+    "--device",
+    "cpu",
+    "--batch-size",
+    "400",
+    "--out",
+)
+LATE = 300  # seconds; on an idle machine a run here takes ten
+
+
+def rows_of(out):
+    with open(out / "history.csv", newline="") as file:
+        return [
+            {name: value for name, value in row.items() if name != "seconds"}
+            for row in csv.DictReader(file)
+        ]
+
+
+def sentences(stderr):
+    return [
+        line
+        for line in stderr.replace("\r", "\n").splitlines()
+        if line.startswith("ganlib: ")
+    ]
+
+
+def wait_for(path, process):
+    until = time.monotonic() + LATE
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < until, (
+            f"{path} did not come"
+        )
+        time.sleep(0.02)
+
+
+def kill(process, rank):
+    """Kill -9 the worker of torchrun's that has this rank."""
+    import psutil
+
+    (worker,) = [
+        one
+        for one in psutil.Process(process.pid).children()
+        if one.environ().get("RANK") == str(rank)
+    ]
+    os.kill(worker.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, torchrun):
+    """The folder of a run of two processes that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done = torchrun(*RUN, out, "--epochs", 12)
+    assert done.returncode == 0, done.stderr
+    assert not sentences(done.stderr)
+    assert done.stdout.count(str(out)) == 1
+    return out
+
+
+def test_a_process_that_dies_ends_the_run_and_a_restart_resumes_it(
+    whole, tmp_path, torchrun
+):
+    """First with one sentence; then, told to start again by itself, to the same end as if nothing had been."""
+    out = tmp_path / "run"
+    with torchrun.start(*RUN, out, "--epochs", 12) as process:
+        wait_for(out / "checkpoints" / "epoch-0002.pt", process)
+        kill(process, rank=1)
+        started = time.monotonic()
+        _, err = process.communicate(timeout=LATE)
+    assert process.returncode != 0 and time.monotonic() - started < LATE / 2
+    assert sentences(err) == [f"ganlib: {LOST}"]
+    done = len(rows_of(out))
+    assert 1 <= done < 12
+    with torchrun.start(
+        *RUN, out, "--epochs", 12, "--resume", flags=["--max-restarts=1"]
+    ) as process:
+        wait_for(out / "checkpoints" / f"epoch-{done + 2:04d}.pt", process)
+        kill(process, rank=0)
+        _, err = process.communicate(timeout=LATE)
+    assert process.returncode == 0, err
+    assert sentences(err) == [f"ganlib: {LOST}"]
+    assert rows_of(out) == rows_of(whole)
+
+
+def test_an_error_of_one_process_ends_all_with_its_sentence(tmp_path, torchrun):
+    """The first alone writes, and cannot; the other is waiting for it."""
+    (tmp_path / "file").touch()
+    done = torchrun(*RUN, tmp_path / "file" / "run")
+    (sentence,) = sentences(done.stderr)
+    assert done.returncode != 0 and "Cannot write" in sentence
+
+
+def test_an_error_of_all_processes_is_said_once(torchrun, tmp_path):
+    done = torchrun(*RUN, tmp_path / "run", "--batch-size", "1000")
+    (sentence,) = sentences(done.stderr)
+    assert done.returncode != 0 and "at most 898" in sentence
+    assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""The blackboard: three possible sentences."""
+"""Three possible sentences."""
 
 import pytest
 import torch
@@ -8,14 +8,19 @@ from ganlib.exercise import check
 
 @pytest.mark.parametrize(
     ("answer", "sentence"),
-    [(None, "Not answered yet."), (3, "Right."), (4, "Not yet: count them."), (0, "Not yet: count them.")],
+    [
+        (None, "Not answered yet."),
+        (3, "Right."),
+        (4, "Not yet: count them."),
+        (0, "Not yet: count them."),
+    ],
 )
 def test_what_it_says(answer, sentence, capsys):
-    assert check(answer, lambda answer: answer == 3, hint="count them.") is None
+    check(answer, lambda answer: answer == 3, hint="count them.")
     assert capsys.readouterr().out == sentence + "\n"
 
 
-def test_an_open_exercise_is_not_judged(capsys):
+def test_an_open_exercise_is_not_checked(capsys):
     check(None, lambda answer: 1 / 0, hint="")
     assert capsys.readouterr().out == "Not answered yet.\n"
 

@@ -1,205 +1,490 @@
-"""Stored experiments: complete, of one mould, readable; and the script that makes them switches what it says."""
+"""The experiments: where a number comes from, what is run again, what is stale."""
 
-import importlib.util
+import importlib
+import itertools
 import json
 import math
-from dataclasses import asdict
-from itertools import combinations
-from pathlib import Path
+import subprocess
+import sys
 
-import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from ganlib import checkpoint, train
-from ganlib.checkpoint import load_experiment
+from experiments import (
+    batchnorm_statistics,
+    beta1,
+    common,
+    feature_extractors,
+    generalization,
+    mode_collapse,
+    stale,
+)
+from experiments.bench import operations, ratio, take_turns
+from experiments.textbook_loop import MLP, SWITCHES, TextbookLoop, mlps
 from ganlib.config import Config, replace
-from ganlib.recipes import recipe
 from ganlib.data import Images
-from ganlib.losses import discriminator_loss, generator_loss
-from ganlib.training import Record
+from ganlib.errors import GanlibError
+from ganlib.models import BatchNormGenerator, build
+from ganlib.recipes import recipe
+from ganlib.results import RESULTS, load_result, load_result_with_images
+from ganlib.training import Record, fit, new_state, train_step
 
-SWITCHES = "smoothing", "dropout", "logits"
-MIXES = [mix for size in range(4) for mix in combinations(SWITCHES, size)]
-
-
-@pytest.fixture(scope="module")
-def tool():
-    """tools/generalization.py as a module."""
-    path = Path(__file__).parents[1] / "tools" / "generalization.py"
-    spec = importlib.util.spec_from_file_location("generalization", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-# --- what is stored ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stored():
-    return load_experiment("generalization")
-
-
-def test_every_combination_ran_with_every_seed_once(stored):
-    found = [(tuple(run["on"]), run["seed"]) for run in stored[0]["runs"]]
-    seeds = {seed for _, seed in found}
-    assert len(seeds) >= 3
-    assert sorted(found) == sorted((mix, seed) for mix in MIXES for seed in seeds)
+SCRIPTS = [
+    "average",
+    "batchnorm_statistics",
+    "bench",
+    "beta1",
+    "feature_extractors",
+    "generalization",
+    "ladder",
+    "mode_collapse",
+    "scaling",
+    "scoreboard",
+    "ship",
+    "stale",
+    "time_to_quality",
+    "train_classifiers",
+]
+NAMES = sorted(
+    path.relative_to(RESULTS).with_suffix("").as_posix()
+    for path in RESULTS.rglob("*.json")
+)
+SMALL = Config(epochs=1, batch_size=10, latent_dim=3, hidden_dim=8, image_size=4)
 
 
-def test_every_run_is_whole(stored, tool):
-    about, _ = stored
-    base = replace(Config(), **about["base"])  # a field that is younger than the runs has its default there
-    assert base == tool.BASE, "the runs were made with another recipe than the script has now"
-    for run in about["runs"]:
-        assert all(isinstance(record, Record) for record in run["history"])
-        assert [record.epoch for record in run["history"]] == list(range(1, tool.BASE.epochs + 1))
-        assert run["history"][-1].images_seen == 60_000 * tool.BASE.epochs
-        assert all(math.isfinite(number) for record in run["history"] for number in record)
-        assert all(0 < p < 1 for record in run["history"] for p in record[3:6])
+# Where a number comes from
 
 
-def test_every_run_was_scored_alike(stored):
-    for run in stored[0]["runs"]:
-        scores = run["scores"]
-        assert scores["real"] == scores["generated"] == 10_000
-        assert scores["frechet"] > 0 and 0 <= scores["kl"] < math.log(10)
-        assert all(0 <= scores[name] <= 1 for name in ("precision", "recall", "coverage"))
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_explains_itself(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"experiments.{name}").main()
+    assert end.value.code == 0
+    assert f"python -m experiments.{name}" in capsys.readouterr().out
 
 
-def test_no_two_runs_are_the_same(stored):
-    assert len({run["scores"]["frechet"] for run in stored[0]["runs"]}) == len(stored[0]["runs"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_result_says_which_code_made_it(name):
+    result = load_result(name)
+    assert result["commit"]
+    assert set(result.get("modules", [])) <= set(common.depends_on(name))
 
 
-def test_a_smoothed_d_pays_at_least_its_floor(stored):
-    floor = -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
-    for run in stored[0]["runs"]:
-        if "smoothing" in run["on"]:
-            assert min(record.d_loss for record in run["history"]) > floor
+@pytest.mark.parametrize("modules", common.DEPENDS_ON.values())
+def test_a_result_depends_on_files_that_exist(modules):
+    assert all((common.ROOT / "ganlib" / module).exists() for module in modules)
 
 
-def test_the_pictures(stored):
-    about, pictures = stored
-    assert about["epochs"][0] == 0 and about["epochs"][-1] == about["base"]["epochs"]
-    assert sorted(pictures) == sorted("+".join(mix) or "none" for mix in MIXES)
-    starts = [images[0] for images in pictures.values()]
-    for images in pictures.values():
-        assert images.shape == (len(about["epochs"]), 8, 1, 28, 28) and images.dtype == torch.uint8
-    assert all(torch.equal(starts[0], start) for start in starts), "the same seed begins with the same G"
-    ends = [images[-1] for images in pictures.values()]
-    assert not any(torch.equal(one, other) for one, other in combinations(ends, 2))
+def test_a_result_of_unknown_code_is_refused():
+    with pytest.raises(GanlibError, match="DEPENDS_ON"):
+        common.depends_on("something-new")
 
 
-# --- the loader -------------------------------------------------------------------------------------------------------
+def test_a_stored_result_holds_its_origin(tmp_path):
+    common.write_result("beta1", {"numbers": [1, 2]}, tmp_path)
+    result = json.loads((tmp_path / "beta1.json").read_text())
+    assert result["numbers"] == [1, 2]
+    assert result["modules"] == common.code_digests("beta1")
+    assert result["commit"] == common.commit()
+    assert {"machine", "torch", "date"} <= result.keys()
+
+
+def digest_of(folder, code):
+    path = folder / "module.py"
+    path.write_text(code)
+    return common.file_digest(path)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        '"""Other words."""\n\n\ndef f(x):\n    return x + 1\n',
+        'def f(x):\n    """Words."""\n    return x + 1\n',
+        "# a comment\ndef f(x):\n    return (x\n            + 1)\n",
+    ],
+)
+def test_words_and_layout_do_not_change_a_digest(tmp_path, same):
+    code = '"""Words."""\ndef f(x):\n    return x + 1\n'
+    assert digest_of(tmp_path, code) == digest_of(tmp_path, same)
+
+
+@pytest.mark.parametrize(
+    "other", ["def f(x):\n    return x + 2\n", "def f(x):\n    return x + True\n"]
+)
+def test_code_changes_a_digest(tmp_path, other):
+    assert digest_of(tmp_path, "def f(x):\n    return x + 1\n") != digest_of(
+        tmp_path, other
+    )
+
+
+def test_a_digest_of_weights_is_that_of_all_bytes(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"abc")
+    before = common.file_digest(path)
+    path.write_bytes(b"abd")
+    assert common.file_digest(path) != before
+
+
+# Which runs are made
+
+
+def squares(seed):
+    return {"square": seed**2}
+
+
+def test_a_seed_is_run_once(tmp_path):
+    seen = []
+
+    def run(seed):
+        seen.append(seed)
+        return squares(seed)
+
+    for seeds in ([0, 1], [1, 2], [0, 1, 2]):
+        result = common.begin("beta1", {"config": 1}, out=tmp_path)
+        common.over_seeds("beta1", result, seeds, run, out=tmp_path)
+    assert seen == [0, 1, 2]
+    assert [run["square"] for run in result["runs"]] == [0, 1, 4]
+
+
+def test_a_seed_is_run_once_for_each_setting(tmp_path):
+    result = common.begin("beta1", {}, out=tmp_path)
+    for setting in ([], ["dropout"], []):
+        common.over_seeds("beta1", result, [0], squares, out=tmp_path, on=setting)
+    assert [run["on"] for run in result["runs"]] == [[], ["dropout"]]
+
+
+def test_what_was_run_before_a_stop_is_kept(tmp_path):
+    def run(seed):
+        if seed == 2:
+            raise KeyboardInterrupt
+        return squares(seed)
+
+    result = common.begin("beta1", {}, out=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        common.over_seeds("beta1", result, range(4), run, out=tmp_path)
+    stored = common.begin("beta1", {}, out=tmp_path)
+    assert [run["seed"] for run in stored["runs"]] == [0, 1]
+
+
+def test_runs_of_other_settings_do_not_mix(tmp_path):
+    result = common.begin("beta1", {"config": {"epochs": 1}}, out=tmp_path)
+    common.over_seeds("beta1", result, [0], squares, out=tmp_path)
+    with pytest.raises(GanlibError, match="another config; give --fresh"):
+        common.begin("beta1", {"config": {"epochs": 2}}, out=tmp_path)
+    fresh = common.begin("beta1", {"config": {"epochs": 2}}, out=tmp_path, fresh=True)
+    assert fresh["runs"] == []
+
+
+def test_runs_of_other_code_do_not_mix(tmp_path):
+    result = common.begin("beta1", {}, out=tmp_path)
+    common.over_seeds("beta1", result, [0], squares, out=tmp_path)
+    stored = json.loads((tmp_path / "beta1.json").read_text())
+    stored["modules"]["losses.py"] = "another"
+    common.write_json("beta1", stored, tmp_path)
+    with pytest.raises(GanlibError, match="another code"):
+        common.begin("beta1", {}, out=tmp_path)
+
+
+# What is stale
+
+
+def test_a_result_of_the_code_as_it_stands_is_not_stale():
+    assert stale.changed("beta1", common.provenance("beta1")) == []
+
+
+def test_a_result_is_stale_when_one_of_its_modules_changed():
+    about = common.provenance("beta1")
+    about["modules"] = about["modules"] | {"losses.py": "another"}
+    assert stale.changed("beta1", about) == ["losses.py"]
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
-    """An empty folder in place of that of the stored experiments, with a way to put one there."""
-    monkeypatch.setattr(checkpoint, "EXPERIMENTS", tmp_path)
+def repository(tmp_path, monkeypatch):
+    """A repository with an empty losses.py and cli.py, committed."""
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    (tmp_path / "ganlib").mkdir()
+    for name in ("losses.py", "cli.py"):
+        (tmp_path / "ganlib" / name).touch()
 
-    def put(name, history):
-        run = {"on": [], "seed": 0, "history": history, "scores": {}}
-        (tmp_path / f"{name}.json").write_text(json.dumps({"runs": [run]}))
-        np.savez_compressed(tmp_path / f"{name}.npz", none=np.arange(4, dtype=np.uint8).reshape(1, 1, 1, 2, 2))
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(
+            ["git", "-C", tmp_path, *who, *arguments], check=True, capture_output=True
+        )
 
-    return put
-
-
-def test_what_was_put_there_comes_back(shelf):
-    record = Record(1, 1.3, 0.7, 0.5, 0.5, 0.5, 100, 2.0)
-    shelf("one", [record])
-    about, pictures = load_experiment("one")
-    assert about["runs"][0]["history"] == [record] and isinstance(about["runs"][0]["history"][0], Record)
-    assert pictures["none"].tolist() == [[[[[0, 1], [2, 3]]]]] and pictures["none"].dtype == torch.uint8
-
-
-def test_an_unknown_experiment(shelf, says):
-    with says("nothing-of-this", "none"):
-        load_experiment("nothing-of-this")
-    shelf("one", [])
-    shelf("two", [])
-    with says("nothing-of-this", "one, two"):
-        load_experiment("nothing-of-this")
+    git("init")
+    stale.differs.cache_clear()
+    git("add", ".")
+    git("commit", "-m", "first")
+    yield tmp_path / "ganlib"
+    stale.differs.cache_clear()
 
 
-def test_a_broken_json(shelf, tmp_path, says):
-    shelf("one", [])
-    (tmp_path / "one.json").write_text("{")
-    with says("one.json"):
-        load_experiment("one")
+def test_without_digests_git_says_what_changed(repository):
+    about = {"commit": common.commit()}
+    (repository / "cli.py").write_text("1")
+    (repository / "losses.py").write_text("1")
+    assert stale.changed("beta1", about) == ["losses.py"]
 
 
-# --- the script -------------------------------------------------------------------------------------------------------
+def test_a_new_module_counts_as_changed(repository):
+    about = {"commit": common.commit()}
+    (repository / "ema.py").touch()
+    assert stale.changed("beta1", about) == ["ema.py"]
 
 
-def test_the_switches(tool):
-    assert [*tool.subsets(tool.SWITCHES)] == MIXES
-    assert (tool.BASE.real_label, tool.BASE.dropout) == (1.0, 0.0), "the base has everything off"
-    off = {"epochs": tool.BASE.epochs, "real_label": 1.0, "dropout": 0.0}
-    assert asdict(tool.BASE) == asdict(recipe("mnist")) | off
-    assert tool.SWITCHES == {"smoothing": {"real_label": 0.9}, "dropout": {"dropout": 0.3}, "logits": {}}
+def test_an_unknown_commit_is_stale(repository):
+    about = {"commit": "0000000"}
+    assert stale.changed("beta1", about) == common.depends_on("beta1")
 
 
-def test_the_sigmoid_changes_rounding_and_nothing_else(tool):
-    torch.manual_seed(0)
-    real_logits, fake_logits = 3 * torch.randn(50).double(), 3 * torch.randn(50).double()
-    with tool.bce_losses():
-        assert train.discriminator_loss is not discriminator_loss
-        d_loss = train.discriminator_loss(real_logits, fake_logits, real_label=0.9)
-        g_loss = train.generator_loss(fake_logits)
-        beaten = train.generator_loss(torch.tensor([-200.0]))
-    assert train.discriminator_loss is discriminator_loss and train.generator_loss is generator_loss
-    assert torch.allclose(d_loss, discriminator_loss(real_logits, fake_logits, real_label=0.9))
-    assert torch.allclose(g_loss, generator_loss(fake_logits))
-    assert beaten == 100, "a sigmoid and BCELoss clip where logits do not"
+def test_a_row_is_stale_when_its_recipe_changed():
+    name = "scoreboard/mnist-on-mnist"
+    about = {"config": vars(recipe("mnist")), **common.provenance(name)}
+    assert stale.changed(name, about) == []
+    about["config"] = about["config"] | {"epochs": 21}
+    assert stale.changed(name, about) == ["the recipe"]
 
 
-@pytest.fixture(scope="module")
-def short_runs(tool):
-    """{mix: (facts, pictures)} of runs of a single batch an epoch, with what their generators were judged by."""
-    pixels = torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    scores = train.Record(*range(8))  # anything with _asdict
-    return {mix: tool.run(mix, 0, pixels, lambda G: scores) for mix in MIXES}
+def test_uncommitted_code_is_told_from_committed(repository):
+    committed = common.commit()
+    assert "changes" not in committed
+    (repository / "losses.py").write_text("1")
+    assert common.commit() == f"{committed}+changes"
 
 
-def test_a_run_of_the_script(short_runs, tool):
-    for mix, (facts, pictures) in short_runs.items():
-        assert facts["on"] == list(mix) and facts["seed"] == 0 and len(facts["history"]) == tool.BASE.epochs
-        assert pictures.shape == (len(tool.EPOCHS), tool.SHOWN, 1, 28, 28) and pictures.dtype == torch.uint8
-        json.dumps(facts)
-    assert isinstance(tool.BASE, Config)
+def test_stale_results_end_with_1(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["stale"])
+    monkeypatch.setattr(
+        stale,
+        "stored",
+        lambda: [("beta1", {"commit": "a", "modules": {"losses.py": "b"}})],
+    )
+    with pytest.raises(SystemExit) as end:
+        stale.main()
+    assert end.value.code == 1
+    assert "beta1" in capsys.readouterr().out
 
 
-def test_each_switch_does_what_it_says(short_runs):
-    last = {mix: facts["history"][-1].d_loss for mix, (facts, _) in short_runs.items()}
-    off = [mix for mix in MIXES if "logits" not in mix]
-    for mix in off:
-        assert math.isclose(last[mix], last[(*mix, "logits")], rel_tol=1e-4), "rounding and nothing else"
-    for one, other in combinations(off, 2):
-        assert not math.isclose(last[one], last[other], rel_tol=1e-3)
+def test_a_verified_result_is_not_stale(tmp_path):
+    common.write_json(
+        "beta1", {"numbers": [1], "date": "2020-01-01", "commit": "0000000"}, tmp_path
+    )
+    stale.verify("beta1", tmp_path)
+    result = json.loads((tmp_path / "beta1.json").read_text())
+    assert stale.changed("beta1", result) == []
+    assert result["numbers"] == [1] and result["date"] == "2020-01-01"
 
 
-def test_the_script_goes_on_where_it_stopped(tool, monkeypatch, tmp_path):
-    made, few = [], Images("mnist", torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1).long(), ())
+# Scores
 
-    def run(on, seed, *_):
-        if len(made) == 10 and made[-1] != "stopped":
-            made.append("stopped")
-            raise KeyboardInterrupt
-        made.append((tuple(on), seed))
-        return {"on": on, "seed": seed, "history": [], "scores": {}}, torch.zeros(1, 1, 1, 2, 2, dtype=torch.uint8)
 
-    for name, value in ("run", run), ("load", lambda *_, **__: few), ("EXPERIMENTS", tmp_path):
-        monkeypatch.setattr(tool, name, value)
-    monkeypatch.setattr(checkpoint, "EXPERIMENTS", tmp_path)
-    tool.main([1])
-    assert len(made) == 8 and not list(tmp_path.glob("*.npz")), "pictures are kept of seed 0 alone"
-    with pytest.raises(KeyboardInterrupt):
-        tool.main([0])
-    tool.main([0])
-    made.remove("stopped")
-    assert made == [(mix, seed) for seed in (1, 0) for mix in MIXES], "no run is lost and none made twice"
-    about, pictures = load_experiment("generalization")
-    assert len(about["runs"]) == 16 and len(pictures) == 8
+@pytest.fixture
+def digits_as_test_set(monkeypatch):
+    """1,000 random images in the place of MNIST's test images."""
+    pixels = torch.randint(0, 256, (1000, 1, 28, 28), dtype=torch.uint8)
+    monkeypatch.setattr(
+        common, "load", lambda *_, **__: Images("mnist", pixels, torch.zeros(1000), ())
+    )
+    common.references.cache_clear()
+    common.real_features.cache_clear()
+    yield
+    common.references.cache_clear()
+    common.real_features.cache_clear()
+
+
+def test_a_run_is_scored_by_its_average(digits_as_test_set):
+    state = new_state(Config(ema_decay=0.9))
+    nn.init.zeros_(state.G_ema.layers[-2].weight)
+    of_run = common.score_generator(state, count=1000)
+    of_average = common.score_generator(state.G_ema, state.config, count=1000)
+    of_raw = common.score_generator(state.G, state.config, count=1000)
+    assert of_run == of_average != of_raw
+
+
+def test_the_distance_alone_is_that_of_all_scores(digits_as_test_set):
+    state = new_state(Config())
+    scores = common.score_generator(state, count=1000)
+    assert common.distance(state, count=1000) == pytest.approx(scores["frechet"])
+
+
+# Label smoothing, dropout and logits
+
+
+SWITCH_SETS = list(generalization.subsets(generalization.SWITCHES))
+
+
+def test_every_combination_of_switches_is_run():
+    assert len(set(SWITCH_SETS)) == 8
+
+
+def test_the_sigmoid_changes_rounding_and_nothing_else():
+    config = replace(SMALL, real_label=0.9, dropout=0.3)
+    one, other = new_state(config), new_state(config)
+    real = torch.rand(10, 1, 4, 4)
+    for turn, state in ((train_step, one), (generalization.bce_train_step, other)):
+        torch.manual_seed(0)
+        for _ in range(3):
+            numbers = turn(state, real)
+        state.numbers = numbers
+    assert torch.allclose(one.numbers, other.numbers, rtol=1e-4)
+    assert torch.allclose(one.G.layers[0].weight, other.G.layers[0].weight, atol=1e-5)
+
+
+def test_a_sigmoid_clips_where_logits_do_not():
+    assert generalization.bce_generator_loss(torch.tensor([-200.0])) == 100
+
+
+def test_all_combinations_are_stored_for_every_seed():
+    result, images = load_result_with_images("generalization")
+    found = sorted((tuple(run["on"]), run["seed"]) for run in result["runs"])
+    seeds = {seed for _, seed in found}
+    assert found == sorted(itertools.product(SWITCH_SETS, seeds))
+    assert images.keys() == {"+".join(on) or "none" for on in SWITCH_SETS}
+    for run in result["runs"]:
+        assert all(
+            math.isfinite(number) for record in run["history"] for number in record
+        )
+
+
+# Mode collapse
+
+
+def test_further_steps_of_g_leave_d_alone():
+    one, other = new_state(SMALL), new_state(SMALL)
+    real = torch.rand(10, 1, 4, 4)
+    for turn, state in ((train_step, one), (mode_collapse.several_g_steps(3), other)):
+        torch.manual_seed(0)
+        turn(state, real)
+    assert torch.equal(one.D.layers[1].weight, other.D.layers[1].weight)
+    assert not torch.equal(one.G.layers[0].weight, other.G.layers[0].weight)
+
+
+def test_the_cure_begins_where_the_collapse_stands(monkeypatch):
+    pixels = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8)
+    healthy = replace(SMALL, epochs=4)
+    ill = replace(healthy, learning_rate_d=1e-5)
+    monkeypatch.setattr(mode_collapse, "HEALTHY", healthy)
+    monkeypatch.setattr(mode_collapse, "COLLAPSED", ill)
+    monkeypatch.setattr(mode_collapse, "shares_of", lambda G: [1.0])
+    monkeypatch.setattr(mode_collapse, "facts", lambda state, shares: state)
+    runs = dict(mode_collapse.collapse_and_cure(1, pixels))
+    assert runs["collapsed"].history[:2] == runs["cured"].history[:2]
+    assert runs["collapsed"].history[3] != runs["cured"].history[3]
+    straight = new_state(replace(ill, seed=1))
+    list(fit(straight, pixels))
+    weights, collapsed = straight.G.layers[0].weight, runs["collapsed"].G.layers[0]
+    assert torch.equal(weights, collapsed.weight)
+
+
+# BatchNorm's statistics
+
+
+def test_statistics_are_all_that_is_kept():
+    G = BatchNormGenerator(3, 8, (1, 4, 4))
+    kept = batchnorm_statistics.statistics_of(G)
+    assert sorted(kept) == [
+        "layers.1.running_mean",
+        "layers.1.running_var",
+        "layers.4.running_mean",
+        "layers.4.running_var",
+    ]
+
+
+@pytest.mark.parametrize("network", batchnorm_statistics.NETWORKS)
+def test_old_statistics_are_stored(network):
+    from ganlib.checkpoint import load_generator
+
+    G, _ = load_generator(network)
+    old, new = (
+        batchnorm_statistics.old_statistics(network),
+        batchnorm_statistics.statistics_of(G),
+    )
+    assert old.keys() == new.keys()
+    assert all(old[name].shape == new[name].shape for name in old)
+    assert not all(torch.allclose(old[name], new[name]) for name in old)
+
+
+# Speed
+
+
+def test_the_first_round_warms_up():
+    rates = iter(range(6))
+    assert take_turns({"a": lambda: next(rates), "b": lambda: 7}, rounds=2) == {
+        "a": [1, 2],
+        "b": [7, 7],
+    }
+
+
+def test_ratios_are_taken_round_by_round():
+    assert ratio([2, 6, 30], [1, 2, 3]) == 3
+
+
+def test_operations_of_a_product_are_counted():
+    layer = nn.Linear(3, 5)
+    assert operations(lambda: layer(torch.zeros(7, 3)), 7) == 2 * 3 * 5
+
+
+def test_the_switches_of_the_textbook_loop_change_no_number():
+    batches = [torch.rand(20, 1, 28, 28) for _ in range(3)]
+    weights = []
+    for on in ((), SWITCHES):
+        torch.manual_seed(0)
+        loop = TextbookLoop(*mlps(), MLP, on)
+        loop.epoch(batches)
+        weights.append(loop.G[0].weight)
+    assert torch.allclose(*weights, atol=1e-6)
+
+
+# Spoiled images
+
+
+def test_pictures_are_spoiled_as_they_say():
+    pixels = torch.randint(0, 256, (40, 3, 64, 64), dtype=torch.uint8)
+    spoiled = feature_extractors.spoiled(pixels)
+    assert all(
+        one.shape == pixels.shape and one.dtype == torch.uint8
+        for one in spoiled.values()
+    )
+    assert torch.equal(spoiled["mirrored"].flip(3), pixels)
+    assert torch.equal(spoiled["upside down"].flip(2), pixels)
+    assert torch.equal(spoiled["grey"].amax(dim=1), spoiled["grey"].amin(dim=1))
+    assert len(spoiled["twenty, repeated"].unique(dim=0)) == 20
+    faint, strong = (
+        spoiled[f"{name} noise"].float() - pixels for name in ("faint", "strong")
+    )
+    assert 0 < faint.square().mean() < strong.square().mean()
+
+
+def test_shuffled_pieces_change_places():
+    number = torch.arange(16).view(4, 4)  # of each square, everywhere in it
+    pixels = number.repeat_interleave(16, dim=0).repeat_interleave(16, dim=1)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
+    shuffled = feature_extractors.shuffle_pieces(pixels.view(1, 1, 64, 64), order)
+    assert shuffled[0, 0, ::16, ::16].flatten().tolist() == order.tolist()
+    assert torch.equal(shuffled[0, 0, 15::16, 15::16], shuffled[0, 0, ::16, ::16])
+
+
+# beta1, stored
+
+
+def test_pictures_of_every_run_are_stored():
+    result, images = load_result_with_images("beta1")
+    assert images.keys() == {
+        f"{run['beta1']} seed {run['seed']}" for run in result["runs"]
+    }
+    assert all(one.shape == (beta1.SHOWN, 1, 28, 28) for one in images.values())
+    assert all(isinstance(run["history"][0], Record) for run in result["runs"])
+
+
+def test_build_is_what_the_textbook_networks_are():
+    G, D = build(Config())
+    textbook_g, textbook_d = mlps()
+    for ours, theirs in ((G, textbook_g), (D, textbook_d)):
+        shapes = [
+            [value.shape for value in network.parameters()]
+            for network in (ours, theirs)
+        ]
+        assert shapes[0] == shapes[1]

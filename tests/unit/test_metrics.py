@@ -1,125 +1,154 @@
-"""The scores: known answers on made-up features, and errors where a number would mislead."""
+"""score(): every number of images whose features are planted, and its refusals."""
+
+import math
 
 import pytest
 import torch
+from torch import nn
 
-from ganlib.errors import GanlibError
-from ganlib.metrics import DigitClassifier, subsample, extract_features, frechet_distance, inside, kernel_distance, load_classifier, nearest, precision_recall_density_coverage, knn_radii, score
 from ganlib.data.transforms import normalize
+from ganlib.errors import GanlibError
+from ganlib.metrics import (
+    Classifier,
+    DigitClassifier,
+    extract_features,
+    score,
+    subsample,
+)
 
 
-def clouds(*centres, each=500, seed=0):
-    """Points (len(centres) * each, 4): a normal cloud around each of the centres."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.cat([torch.randn(each, 4, generator=generator) + centre for centre in centres])
+class Pixels(Classifier):
+    """The two pixels of an image are its features; its class is the brighter one."""
+
+    num_features = 2
+    image_shape = 1, 1, 2
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten())
+        self.head = nn.Linear(2, 2)
+
+    def class_coverage(self, real_features, fake_features):
+        return len(real_features), len(fake_features) / 8
 
 
-def test_precision_and_recall_are_not_swapped():
-    real, generated = clouds(0, 50), clouds(0, 0, seed=1)  # half of the real class_coverage is never generated
-    lopsided = precision_recall_density_coverage(real, generated)
-    assert lopsided["precision"] > 0.9 and lopsided["recall"] == pytest.approx(0.5, abs=0.05)
-    other = precision_recall_density_coverage(generated, real)  # half of what is generated is not real
-    assert other["precision"] == pytest.approx(0.5, abs=0.05) and other["recall"] > 0.9
+def as_images(features):
+    return features.view(-1, 1, 1, 2)
 
 
-def test_coverage_sees_the_missing_half_and_density_the_crowded_one():
-    shares = precision_recall_density_coverage(clouds(0, 50), clouds(0, 0, seed=1))
-    assert shares["coverage"] == pytest.approx(0.5, abs=0.05)
-    assert shares["density"] == pytest.approx(1.0, abs=0.15)
+@pytest.fixture(scope="module")
+def planted():
+    """Scores of two equal modes, of which one alone is generated.
+
+    Each has 600 points, the covariance 1, and its mean at (0, 0) or at (10, 0).
+    """
+    points = torch.randn(600, 2, generator=torch.Generator().manual_seed(0))
+    mode = torch.linalg.qr(points - points.mean(dim=0)).Q * math.sqrt(600)
+    real = torch.cat([mode, mode + torch.tensor([10.0, 0.0])])
+    return score(Pixels(), as_images(real), as_images(mode.repeat(2, 1)))
 
 
-def test_an_outlier_among_the_real_images_inflates_precision_and_not_density():
-    real = torch.cat([clouds(0), torch.full((1, 4), 100.0)])  # all its neighbours are far: one ball holds everything
-    shares = precision_recall_density_coverage(real, clouds(80, seed=1))
-    assert shares["precision"] == 1.0 and shares["density"] == pytest.approx(0.2)
+def test_frechet_of_planted_features(planted):
+    # The variance of both modes together is 25 larger from left to right.
+    expected = 5**2 + (math.sqrt(26) - math.sqrt(1)) ** 2
+    assert planted.frechet == pytest.approx(expected, rel=0.002)
 
 
-def test_radii_and_inside_by_hand():
-    line = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
-    assert knn_radii(line, 1).tolist() == [1, 1, 2, 4]
-    assert knn_radii(line, 2).tolist() == [3, 2, 3, 6]
-    assert inside(torch.tensor([[0.5], [5.0], [20.0]]), line, knn_radii(line, 1)).tolist() == [2, 2, 0]
+def test_precision_and_recall_of_planted_features(planted):
+    assert planted.precision == 1.0
+    assert planted.recall == 0.5
 
 
-def test_the_frechet_distance_of_two_normal_clouds_is_the_formula():
+def test_density_and_coverage_of_planted_features(planted):
+    # Five neighbours and itself; those on the surface of a ball may be rounded out.
+    assert planted.density == pytest.approx(6 / 5, abs=0.02)
+    assert planted.coverage == 0.5
+
+
+def test_classes_and_counts_are_asked_of_real_then_of_generated_images():
+    images = as_images(torch.randn(2400, 2, generator=torch.Generator().manual_seed(0)))
+    scores = score(Pixels(), images[:1400], images[1400:])
+    assert (scores.classes, scores.kl) == (1400, 1000 / 8)
+    assert (scores.real, scores.generated) == (1400, 1000)
+
+
+def test_kid_of_planted_features():
+    """Of exactly 1,000 images: one subset, the definition, and no error."""
     generator = torch.Generator().manual_seed(0)
-    a = torch.randn(200_000, 3, generator=generator)
-    b = torch.randn(200_000, 3, generator=generator) * 2 + 1
-    expected = 3 * 1**2 + 3 * (1 + 4 - 2 * 2)  # |m - m'|² + Σ (s - s')²
-    assert frechet_distance(a, b) == pytest.approx(expected, rel=0.02)
-    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    real = torch.randn(1000, 2, generator=generator) + 3
+    fake = 2 * torch.randn(1000, 2, generator=generator)
+    scores = score(Pixels(), as_images(real), as_images(fake))
+    x, y = (part.double() / real.square().mean().sqrt() for part in (real, fake))
+    within_x, within_y = ((p @ p.T / 2 + 1) ** 3 for p in (x, y))
+    across = (x @ y.T / 2 + 1) ** 3
+    others = ~torch.eye(1000, dtype=torch.bool)
+    mmd = within_x[others].mean() + within_y[others].mean() - 2 * across.mean()
+    assert scores.kid == pytest.approx(1000 * mmd.item(), rel=1e-5)
+    assert scores.kid_error is None
 
 
-def test_the_kernel_distance_is_unbiased_and_grows_with_the_shift():
-    same = kernel_distance(clouds(0, each=5000), clouds(0, each=5000, seed=1))
-    near, far = (kernel_distance(clouds(0, each=2000), clouds(shift, each=2000, seed=1)) for shift in (0.5, 1.0))
-    assert abs(same) < 20 < near < far
+def test_kid_has_an_error_with_more_images():
+    images = as_images(torch.randn(3000, 2, generator=torch.Generator().manual_seed(0)))
+    scores = score(Pixels(), images[:1500], images[1500:])
+    assert abs(scores.kid) < 3 * scores.kid_error
 
 
-def test_the_scores_of_a_hand_made_set_count_images_and_classes():
-    torch.manual_seed(0)
-    classifier = DigitClassifier()
-    with torch.no_grad():  # the class of an image is decided by the bias alone: all in class 3
-        classifier.head.weight.zero_()
-        classifier.head.bias.copy_(torch.eye(10)[3])
-    real, generated = torch.rand(1200, 1, 28, 28) * 2 - 1, torch.rand(1000, 1, 28, 28) * 2 - 1
-    scores = score(classifier, real, generated)
-    assert (scores.real, scores.generated, scores.classes) == (1200, 1000, 1)
-    assert scores.kl == pytest.approx(2.302585, abs=1e-5)  # log 10
+@pytest.mark.parametrize("name", ["real", "generated"])
+def test_too_few_images_are_refused(name):
+    counts = {"real": 1000, "generated": 1000, name: 999}
+    images = [torch.zeros(count, 1, 28, 28) for count in counts.values()]
+    with pytest.raises(
+        GanlibError, match=rf"^There are 999 {name} images; a score needs .* 1,000\.$"
+    ):
+        score(DigitClassifier(), *images)
 
 
-@pytest.mark.parametrize("real, generated, word", [(999, 1000, "real"), (1000, 10, "generated")])
-def test_too_few_images_are_an_error_and_no_number(real, generated, word):
-    with pytest.raises(GanlibError, match=rf"\d+ {word} images; a score needs at least 1,000"):
-        score(DigitClassifier(), torch.zeros(real, 1, 28, 28), torch.zeros(generated, 1, 28, 28))
+@pytest.mark.parametrize("name", ["real", "generated"])
+def test_images_of_another_shape_are_refused(name):
+    shapes = {"real": (1, 28, 28), "generated": (1, 28, 28), name: (3, 64, 64)}
+    images = [torch.zeros(1000, *shape) for shape in shapes.values()]
+    with pytest.raises(
+        GanlibError, match=rf"^The {name} images are \(3, 64, 64\); .*\(1, 28, 28\)\.$"
+    ):
+        score(DigitClassifier(), *images)
 
 
-def test_bytes_and_floats_score_alike():
-    pixels = torch.randint(0, 256, (2000, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    torch.manual_seed(0)
-    classifier = DigitClassifier()
-    assert score(classifier, pixels[:1000], pixels[1000:]) == score(
-        classifier, normalize(pixels[:1000]), normalize(pixels[1000:])
+def random_bytes(count):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(
+        0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=generator
     )
 
 
-def test_images_of_another_shape_are_one_sentence():
-    gray, colour = torch.zeros(1000, 1, 28, 28), torch.zeros(1000, 3, 64, 64)
-    with pytest.raises(GanlibError, match=r"^The generated images are \(3, 64, 64\); this judge takes \(1, 28"):
-        score(DigitClassifier(), gray, colour)
-    with pytest.raises(GanlibError, match="The real images are"):
-        score(DigitClassifier(), colour, gray)
+def test_bytes_and_floats_have_the_same_features():
+    classifier, pixels = DigitClassifier(), random_bytes(20)
+    from_bytes = extract_features(classifier, pixels)
+    assert torch.equal(from_bytes, extract_features(classifier, normalize(pixels)))
 
 
-def test_the_nearest_by_hand():
-    distance, index = nearest(
-        torch.tensor([[0.0, 0.0], [9.0, 4.0]]), torch.tensor([[9.0, 0.0], [3.0, 4.0], [9.0, 7.0]])
-    )
-    assert distance.tolist() == [5, 3] and index.tolist() == [1, 2]
-
-
-def test_a_copy_has_distance_zero_however_many_there_are():
-    others = clouds(100, each=3000)  # far from 0, where the fast way to a distance rounds most
-    copied = torch.randperm(3000, generator=torch.Generator().manual_seed(1))[:1200]
-    distance, index = nearest(others[copied], others)
-    assert (distance == 0).all() and torch.equal(index, copied)
-    assert nearest(others[copied] + 0.01, others)[0].min() > 0
-
-
-def test_the_chosen_come_from_all_over_and_are_always_the_same():
-    pixels = torch.arange(1000)
-    chosen = subsample(pixels, 100)
-    assert len(set(chosen.tolist())) == 100 and chosen.min() < 100 and chosen.max() >= 900
-    assert torch.equal(subsample(pixels, 100), chosen)
-    assert torch.equal(subsample(pixels, 1000), pixels)
-
-
-def test_features_do_not_depend_on_the_batch():
-    classifier, images = DigitClassifier().eval(), torch.rand(1500, 1, 28, 28)
+def test_features_do_not_depend_on_the_number_of_images():
+    classifier, images = DigitClassifier(), normalize(random_bytes(1500))
     with torch.no_grad():
-        assert torch.allclose(extract_features(classifier, images), classifier.features(images), atol=1e-5)
+        at_once = classifier.features(images)
+    assert torch.allclose(extract_features(classifier, images), at_once, atol=1e-5)
 
 
-def test_an_unknown_classifier_lists_the_known_ones():
-    with pytest.raises(GanlibError, match="no classifier for 'cats'"):
-        load_classifier("cats")
+def test_features_are_computed_on_the_device_of_the_network():
+    classifier = DigitClassifier().to("meta")
+    features = extract_features(classifier, random_bytes(5))
+    assert features.shape == (5, classifier.num_features)
+    assert features.device.type == "meta"
+
+
+def test_a_subsample_comes_from_all_over_and_is_always_the_same():
+    images = torch.arange(1000)
+    chosen = subsample(images, 100)
+    assert len(set(chosen.tolist())) == 100
+    assert chosen.min() < 100 and chosen.max() >= 900
+    assert torch.equal(subsample(images, 100), chosen)
+
+
+def test_a_subsample_of_more_than_there_are_is_all():
+    images = torch.arange(1000)
+    assert torch.equal(subsample(images, 1000), images)
+    assert torch.equal(subsample(images, 2000), images)

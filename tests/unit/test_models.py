@@ -1,179 +1,329 @@
-"""The workshop: shapes, ranges, the layers against hand-written arithmetic, and sampling that leaves no trace."""
+"""Networks: shapes, ranges, first weights, and the layers that are our own."""
 
 import copy
-import dataclasses
+import math
 
-import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlib.config import Config
-from ganlib.models import FAMILIES, BatchNormGenerator, Discriminator, Generator, build, parameter_count, sample
-from ganlib.sampling import sample_noise
+from ganlib.models import (
+    SIZES,
+    BatchNormGenerator,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    Discriminator,
+    Generator,
+    MinibatchStdDev,
+    ResizeConvDiscriminator,
+    ResizeConvGenerator,
+    build,
+    init_weights,
+    layer_widths,
+    parameter_count,
+)
 from ganlib.training import frozen
 
+ARCHITECTURES = {
+    "mlp": (Generator, Discriminator),
+    "batchnorm-mlp": (BatchNormGenerator, Discriminator),
+    "dcgan": (DCGANGenerator, DCGANDiscriminator),
+    "resize-conv": (ResizeConvGenerator, ResizeConvDiscriminator),
+}
 
-def _numbers(network):
-    return [value.detach().double().numpy() for value in network.state_dict().values()]
+
+def tiny(architecture, **changes):
+    """A config of narrow networks for 16x16 images."""
+    linear = architecture in ("mlp", "batchnorm-mlp")
+    width = {"hidden_dim": 5} if linear else {"base_channels": 2}
+    fields = {"image_size": 16, "latent_dim": 6, **width, **changes}
+    return Config(architecture=architecture, **fields)
 
 
-def test_g_by_hand():
+# --- shapes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("size", [16, 32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_noise_to_images_to_logits(architecture, size, channels):
+    G, D = build(tiny(architecture, image_size=size, channels=channels))
+    images = G(torch.randn(2, 6))
+    assert images.shape == (2, channels, size, size)
+    assert images.abs().max() <= 1
+    assert D(images).shape == (2,)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_one_image_keeps_its_batch_dimension(architecture):
+    G, D = build(tiny(architecture))
+    image = G.eval()(torch.randn(1, 6))
+    assert image.shape == (1, 1, 16, 16)
+    assert D.eval()(image).shape == (1,)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_build_makes_what_the_config_names(architecture):
+    G, D = build(tiny(architecture))
+    assert (type(G), type(D)) == ARCHITECTURES[architecture]
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "batchnorm-mlp"])
+def test_linear_networks_have_the_width_of_the_config(architecture):
+    G, D = build(tiny(architecture, hidden_dim=7, channels=3, image_size=8))
+    of_g = [layer.weight.shape for layer in G.layers if isinstance(layer, nn.Linear)]
+    of_d = [layer.weight.shape for layer in D.layers if isinstance(layer, nn.Linear)]
+    assert of_g == [(7, 6), (7, 7), (192, 7)]
+    assert of_d == [(7, 192), (7, 7), (1, 7)]
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "resize-conv"])
+def test_channels_double_as_the_side_halves(architecture):
+    """From the image inwards: 32x32, 16x16, 8x8, 4x4."""
+    G, D = build(tiny(architecture, image_size=64, base_channels=3, channels=2))
+    convolutions = [layer for layer in D.layers if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions[:4]] == [3, 6, 12, 24]
+    norms = [layer for layer in G.layers if isinstance(layer, _BatchNorm)]
+    assert [layer.num_features for layer in norms[:4]] == [24, 12, 6, 3]
+
+
+def test_widths():
+    assert layer_widths(64, (3, 64, 64)) == [64, 128, 256, 512]
+    assert layer_widths(5, (1, 16, 16)) == [5, 10]
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(28, 28), (64, 32), (8, 8), (512, 512), (48, 48)]
+)
+def test_other_sizes_are_refused(height, width, says):
+    with says(f"{height}x{width}", *SIZES):
+        layer_widths(8, (3, height, width))
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "resize-conv"])
+def test_a_config_of_another_size_is_refused(architecture, says):
+    with says("28x28", "64"):
+        build(Config(architecture=architecture, image_size=28))
+
+
+# --- first weights --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_first_weights_follow_the_global_seed(architecture):
+    pairs = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        pairs.append(build(tiny(architecture)))
+    for one, same, other in zip(*pairs, strict=True):
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, same.state_dict()[name])
+        assert not torch.equal(next(one.parameters()), next(other.parameters()))
+
+
+def test_first_weights_of_a_dcgan():
     torch.manual_seed(0)
-    G, z = Generator(3, 5, (2, 4, 4)), torch.randn(7, 3)
-    w1, b1, w2, b2, w3, b3 = _numbers(G)
-    hidden = np.maximum(z.double().numpy() @ w1.T + b1, 0)
-    hidden = np.maximum(hidden @ w2.T + b2, 0)
-    by_hand = np.tanh(hidden @ w3.T + b3).reshape(7, 2, 4, 4)
-    images = G(z)
-    assert images.shape == (7, 2, 4, 4) and images.abs().max() <= 1
-    np.testing.assert_allclose(images.detach().numpy(), by_hand, atol=1e-6)
+    G, D = build(tiny("dcgan", base_channels=32, image_size=64, channels=3))
+    for network in (G, D):
+        layers = list(network.modules())
+        kernels = [x for x in layers if isinstance(x, nn.Conv2d | nn.ConvTranspose2d)]
+        values = torch.cat([layer.weight.flatten() for layer in kernels])
+        assert abs(values.mean()) < 1e-4 and abs(values.std() - 0.02) < 2e-4
+        norms = [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)]
+        gains = torch.cat([layer.weight for layer in norms])
+        assert abs(gains.mean() - 1) < 0.01 and abs(gains.std() - 0.02) < 0.004
+        assert all((layer.bias == 0).all() for layer in norms)
 
 
-def test_d_by_hand():
+def test_init_weights_leaves_biases_and_linear_layers():
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 4),
+        nn.BatchNorm2d(8),
+        nn.ConvTranspose2d(8, 1, 4),
+        nn.Linear(3, 3),
+    )
+    before = copy.deepcopy(network.state_dict())
+    init_weights(network)
+    now = network.state_dict()
+    drawn = [name for name in now if not torch.equal(now[name], before[name])]
+    assert drawn == ["0.weight", "1.weight", "2.weight"]
+
+
+@pytest.mark.parametrize("architecture", ["batchnorm-mlp", "dcgan", "resize-conv"])
+def test_batchnorm_has_the_settings_of_its_paper(architecture):
+    """BatchNorm(n, 0.8), a common slip, sets eps and not momentum."""
+    G, D = build(tiny(architecture))
+    layers = [*G.modules(), *D.modules()]
+    norms = [layer for layer in layers if isinstance(layer, _BatchNorm)]
+    assert norms
+    assert {(layer.eps, layer.momentum) for layer in norms} == {(1e-5, 0.1)}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_untrained_pair_can_learn(architecture):
+    """Images differ with their noise, and D's answer reaches every weight of G."""
     torch.manual_seed(0)
-    D, images = Discriminator(5, (2, 4, 4)), torch.rand(7, 2, 4, 4) * 2 - 1
-    w1, b1, w2, b2, w3, b3 = _numbers(D)
-
-    def leaky(x):
-        return np.where(x > 0, x, 0.2 * x)
-
-    hidden = leaky(leaky(images.flatten(1).double().numpy() @ w1.T + b1) @ w2.T + b2)
-    logits = D(images)
-    assert logits.shape == (7,)
-    np.testing.assert_allclose(logits.detach().numpy(), (hidden @ w3.T + b3)[:, 0], atol=1e-6)
+    G, D = build(tiny(architecture))
+    images = G(torch.randn(16, 6))
+    assert images.std(dim=0).mean() > 1e-3
+    D(images).sum().backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in G.parameters())
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_one_image_keeps_its_batch_dimension(count):
-    G, D = build(Config())
-    assert G(torch.randn(count, 64)).shape == (count, 1, 28, 28)
-    assert D(torch.zeros(count, 1, 28, 28)).shape == (count,)
+# --- single layers --------------------------------------------------------------------
 
 
-def test_g_reaches_both_ends_of_the_range():
-    G = Generator(3, 5, (1, 4, 4))
-    with torch.no_grad():
-        for parameter in G.parameters():
-            parameter.mul_(30)
-    images = G(torch.randn(200, 3))
-    assert images.min() < -0.999 and images.max() > 0.999
-
-
-def test_dropout_drops_only_in_training():
+@pytest.mark.parametrize("architecture", ["mlp", "dcgan"])
+def test_dropout_drops_only_in_training(architecture):
     torch.manual_seed(0)
-    D, images = Discriminator(64, (1, 4, 4), dropout=0.5), torch.rand(20, 1, 4, 4)
+    _, D = build(tiny(architecture, dropout=0.5))
+    images = torch.rand(20, 1, 16, 16)
     assert not torch.equal(D(images), D(images))
     D.eval()
     assert torch.equal(D(images), D(images))
-    plain = Discriminator(64, (1, 4, 4))
-    assert torch.equal(plain(images), plain(images))
 
 
-def test_build_follows_every_number_of_the_config():
-    config = Config(latent_dim=5, hidden_dim=7, channels=3, image_size=8, dropout=0.25)
-    G, D = build(config)
-    assert [tuple(value.shape) for value in G.parameters()] == [(7, 5), (7,), (7, 7), (7,), (192, 7), (192,)]
-    assert [tuple(value.shape) for value in D.parameters()] == [(7, 192), (7,), (7, 7), (7,), (1, 7), (1,)]
-    assert [layer.p for layer in D.modules() if isinstance(layer, torch.nn.Dropout)] == [0.25, 0.25]
+def test_which_discriminators_have_batchnorm():
+    """A gradient penalty is only right where there is none."""
+    found = {}
+    for architecture in ARCHITECTURES:
+        _, D = build(tiny(architecture))
+        found[architecture] = any(
+            isinstance(layer, _BatchNorm) for layer in D.modules()
+        )
+    assert found == {
+        "mlp": False,
+        "batchnorm-mlp": False,
+        "dcgan": True,
+        "resize-conv": False,
+    }
 
 
-def test_build_draws_from_the_global_random_state():
-    torch.manual_seed(3)
-    one = build(Config())
-    torch.manual_seed(3)
-    same = build(Config())
-    other = build(Config())
-    assert all(torch.equal(a, b) for a, b in zip(one[0].parameters(), same[0].parameters(), strict=True))
-    assert not torch.equal(next(same[1].parameters()), next(other[1].parameters()))
+def answer_to_a_flat_map(layers, channels):
+    """What `layers` draw, away from the borders, of a 4x4 map of ones."""
+    values = torch.ones(1, channels, 4, 4)
+    with torch.no_grad():
+        for layer in layers:
+            values = layer(values)
+    return values[0, 0, 20:-20, 20:-20]
 
 
-def test_parameter_count_by_hand():
-    G, D = build(Config())
-    assert parameter_count(G) == 64 * 256 + 256 + 256 * 256 + 256 + 256 * 784 + 784 == 283_920
-    assert parameter_count(D) == 784 * 256 + 256 + 256 * 256 + 256 + 256 + 1 == 267_009
+def test_resize_convolutions_draw_no_checkerboard():
+    """Transposed convolutions do, even with a kernel of 4."""
+    torch.manual_seed(0)
+    resize = ResizeConvGenerator(6, 4, (1, 64, 64)).eval()
+    transposed = DCGANGenerator(6, 4, (1, 64, 64)).eval()
+    assert answer_to_a_flat_map(resize.layers[2:], 32).std() < 1e-6
+    assert answer_to_a_flat_map(transposed.layers[1:], 32).std() > 1e-3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 10, 12, 13, 16])
+def test_minibatch_standard_deviation_by_hand(count):
+    """Groups hold the largest divisor of the batch up to 8, every so many images."""
+    torch.manual_seed(count)
+    values = torch.randn(count, 3, 2, 2)
+    group = max(size for size in range(1, 9) if count % size == 0)
+    stride = count // group
+    result = MinibatchStdDev()(values)
+    assert result.shape == (count, 4, 2, 2)
+    assert torch.equal(result[:, :3], values)
+    numbers = values.double().flatten(1).tolist()
+    for image in range(count):
+        members = [numbers[other] for other in range(image % stride, count, stride)]
+        deviations = []
+        for column in zip(*members, strict=True):
+            middle = sum(column) / group
+            variance = sum((value - middle) ** 2 for value in column) / group
+            deviations.append(math.sqrt(variance + 1e-8))
+        by_hand = sum(deviations) / len(deviations)
+        expected = torch.full((2, 2), by_hand)
+        torch.testing.assert_close(result[image, 3], expected)
+
+
+def test_a_collapsed_batch_shows_in_the_new_channel():
+    image = torch.randn(1, 3, 4, 4)
+    collapsed = MinibatchStdDev()(image.expand(8, 3, 4, 4))[:, 3]
+    varied = MinibatchStdDev()(torch.randn(8, 3, 4, 4))[:, 3]
+    assert collapsed.max() < 2e-4 and varied.min() > 0.5
+
+
+def test_only_the_resize_convolution_discriminator_sees_its_batch():
+    """The same image, beside others and beside copies of itself."""
+    sees = {}
+    for architecture in ("mlp", "resize-conv"):
+        torch.manual_seed(0)
+        _, D = build(tiny(architecture))
+        images = torch.rand(8, 1, 16, 16)
+        beside_others, beside_copies = (
+            D(images)[0],
+            D(images[:1].expand(8, -1, -1, -1))[0],
+        )
+        sees[architecture] = abs(beside_others - beside_copies).item() > 1e-4
+    assert sees == {"mlp": False, "resize-conv": True}
+
+
+def test_minibatch_standard_deviation_has_a_gradient_where_images_are_equal():
+    """The square root at 0 has none; 1e-8 keeps it away from there."""
+    values = torch.ones(4, 1, 2, 2, requires_grad=True)
+    MinibatchStdDev()(values).sum().backward()
+    assert values.grad.isfinite().all()
+
+
+def test_minibatch_standard_deviation_keeps_half_precision():
+    values = torch.randn(4, 1, 2, 2, dtype=torch.bfloat16)
+    assert MinibatchStdDev()(values).dtype == torch.bfloat16
+
+
+# --- what files rely on ---------------------------------------------------------------
+
+
+def norm_names(index):
+    parts = "weight", "bias", "running_mean", "running_var", "num_batches_tracked"
+    return [f"layers.{index}.{part}" for part in parts]
+
+
+def linear_names(*indices):
+    return [
+        f"layers.{index}.{part}" for index in indices for part in ("weight", "bias")
+    ]
+
+
+def test_the_names_of_the_weights_stay():
+    """Saved networks are found by these."""
+    G, D = build(tiny("mlp"))
+    assert list(G.state_dict()) == linear_names(0, 2, 4)
+    assert list(D.state_dict()) == linear_names(1, 4, 7)
+    G, _ = build(tiny("batchnorm-mlp"))
+    assert list(G.state_dict()) == [
+        *linear_names(0),
+        *norm_names(1),
+        *linear_names(3),
+        *norm_names(4),
+        *linear_names(6),
+    ]
+    G, D = build(tiny("dcgan"))
+    assert list(G.state_dict()) == [
+        "layers.0.weight",
+        *norm_names(1),
+        "layers.3.weight",
+        *norm_names(4),
+        *linear_names(6),
+    ]
+    assert list(D.state_dict()) == [
+        *linear_names(0),
+        "layers.2.weight",
+        *norm_names(3),
+        *linear_names(6),
+    ]
+
+
+def test_parameter_count_counts_what_is_learned():
+    D = Discriminator(5, (1, 4, 4))
+    assert parameter_count(D) == 16 * 5 + 5 + 5 * 5 + 5 + 5 * 1 + 1
     with frozen(D):
         assert parameter_count(D) == 0
-
-
-def test_noise_of_a_seed_is_always_the_same():
-    state = torch.get_rng_state()
-    z = sample_noise(6, 4, seed=7)
-    assert torch.equal(torch.get_rng_state(), state), "a seed of its own must not touch torch's"
-    torch.manual_seed(99)
-    assert z.shape == (6, 4) and torch.equal(z, sample_noise(6, 4, seed=7))
-    assert not torch.equal(z, sample_noise(6, 4, seed=8))
-    assert not torch.equal(sample_noise(6, 4), sample_noise(6, 4))
-
-
-def test_noise_is_standard_normal():
-    z = sample_noise(20_000, 10, seed=0)
-    assert abs(z.mean()) < 0.01 and abs(z.std() - 1) < 0.01
-
-
-class Moody(Generator):
-    """A G whose images depend on its mode, and that notices gradients."""
-
-    def forward(self, z):
-        self.saw = self.training, torch.is_grad_enabled()
-        return super().forward(z) * (0.5 if self.training else 1)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_sample_is_eval_mode_and_restores_the_mode(training):
-    G, z = Moody(3, 5, (1, 4, 4)), sample_noise(6, 3, seed=0)
-    before = copy.deepcopy(G.state_dict())
-    G.train(training)
-    images = sample_images(G, z)
-    assert G.saw == (False, False)
-    assert G.training is training and all(layer.training is training for layer in G.modules())
-    assert not images.requires_grad and all(parameter.grad is None for parameter in G.parameters())
-    assert all(torch.equal(G.state_dict()[name], value) for name, value in before.items())
-    with torch.no_grad():
-        assert torch.equal(images, G.eval()(z))
-
-
-def test_frozen_passes_gradients_through_but_keeps_none():
-    D = Discriminator(8, (1, 4, 4))
-    images = torch.rand(5, 1, 4, 4, requires_grad=True)
-    with frozen(D) as inside:
-        assert inside is D and not any(parameter.requires_grad for parameter in D.parameters())
-        D(images).sum().backward()
-    assert images.grad.abs().sum() > 0
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in D.parameters())
-
-
-def test_frozen_thaws_after_an_error():
-    D = Discriminator(8, (1, 4, 4))
-    with pytest.raises(ZeroDivisionError), frozen(D):
-        raise ZeroDivisionError
-    assert all(parameter.requires_grad for parameter in D.parameters())
-
-
-def test_a_batchnorm_generator_by_hand():
-    torch.manual_seed(0)
-    G = BatchNormGenerator(3, 5, (1, 2, 2)).eval()
-    for layer in G.layers:
-        if isinstance(layer, torch.nn.BatchNorm1d):
-            torch.nn.init.normal_(layer.running_mean), torch.nn.init.uniform_(layer.running_var, 0.5, 2)
-            torch.nn.init.normal_(layer.weight), torch.nn.init.normal_(layer.bias)
-    z = values = torch.randn(4, 3)
-    for linear, norm in zip(G.layers[0:4:3], G.layers[1:5:3], strict=True):
-        values = values @ linear.weight.T + linear.bias
-        values = (values - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
-        values = values.clamp(min=0)
-    by_hand = torch.tanh(values @ G.layers[6].weight.T + G.layers[6].bias).view(4, 1, 2, 2)
-    torch.testing.assert_close(G(z), by_hand)
-
-
-@pytest.mark.parametrize("networks", FAMILIES)
-def test_every_family_gives_the_images_and_logits_that_the_config_asks_for(networks):
-    config = Config(networks=networks, image_size=16, channels=3, latent_dim=7, hidden_dim=4)
-    G, D = build(config)
-    images = G(torch.randn(5, 7))
-    assert images.shape == (5, 3, 16, 16) and images.abs().max() <= 1
-    assert D(images).shape == (5,)
-
-
-def test_the_config_knows_every_family():
-    (entry,) = [entry for entry in dataclasses.fields(Config) if entry.name == "networks"]
-    assert set(entry.metadata["names"]) == set(FAMILIES)
+    G = BatchNormGenerator(3, 5, (1, 4, 4))
+    norms = 2 * 2 * 5  # gains and shifts; running statistics are not learned
+    assert parameter_count(G) == 3 * 5 + 5 + 5 * 5 + 5 + 5 * 16 + 16 + norms

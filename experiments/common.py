@@ -1,0 +1,344 @@
+"""What the experiments share: scoring, seeds, and where a number comes from."""
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterable
+from datetime import date
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganlib.config import Config
+from ganlib.data import load
+from ganlib.errors import GanlibError
+from ganlib.files import write_atomic
+from ganlib.metrics import (
+    Classifier,
+    extract_features,
+    frechet_distance,
+    load_feature_extractor,
+    score,
+    subsample,
+)
+from ganlib.results import RESULTS
+from ganlib.sampling import sample_pixels
+from ganlib.training import TrainState
+
+ROOT = Path(__file__).parents[1]
+COUNT = 10_000  # images behind each score
+
+# Files and folders of ganlib/ that a number may depend on.
+NETWORKS = {"config.py", "data/transforms.py", "ema.py", "models.py", "sampling.py"}
+TRAINING = NETWORKS | {"augment.py", "losses.py", "training.py"}
+SPEED = {"accelerate"}  # accelerate.fit in the place of training.fit
+SCORES = {"metrics", "assets/classifiers"}
+AVATARS = {"data/avatars"}
+PICTURES = {"data/image_folder.py"}
+
+DEPENDS_ON = {  # the first pattern that fits the name of a result counts
+    "average": TRAINING | SCORES,
+    "batchnorm_statistics": NETWORKS | SCORES | AVATARS | PICTURES,
+    "beta1": TRAINING | SCORES,
+    "feature_extractors": NETWORKS | SCORES | AVATARS | PICTURES,
+    "generalization": TRAINING | SCORES,
+    "ladder": TRAINING | SPEED | SCORES,
+    "mode_collapse": TRAINING | SCORES,
+    "scaling": TRAINING | SPEED,
+    "scoreboard/*": TRAINING | SPEED | SCORES,
+    "time_to_quality": TRAINING | SPEED | SCORES,
+    "RESULTS.md": TRAINING | SPEED,
+    "network *avatars*": TRAINING | SPEED | AVATARS,
+    "network *faces*": TRAINING | SPEED | PICTURES,
+    "network *": TRAINING | SPEED,
+    "scores of *avatars*": NETWORKS | SCORES | AVATARS,
+    "scores of *faces*": NETWORKS | SCORES | PICTURES,
+    "scores of *": NETWORKS | SCORES,
+}
+
+
+# Where a number comes from
+
+
+def machine() -> dict[str, str]:
+    """The processor, the threads that torch uses of it, and the version of torch."""
+    threads = torch.get_num_threads()
+    processor = f"{platform.machine()} CPU"
+    if hasattr(torch.backends.cpu, "get_cpu_capability"):
+        processor += f" with {torch.backends.cpu.get_cpu_capability()}"
+    words = f"{threads} thread{'' if threads == 1 else 's'} of a {os.cpu_count()}-core"
+    return {"machine": f"{words} {processor}", "torch": str(torch.__version__)}
+
+
+def git(*arguments: str) -> str | None:
+    """What git says of this repository, or None where it cannot."""
+    command = ["git", "-C", str(ROOT), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def commit() -> str:
+    """The last commit that changed ganlib's code, and "+changes" if files differ."""
+    code = "ganlib", ":(exclude)ganlib/assets"
+    last = git("log", "-1", "--format=%h", "--abbrev=7", "--", *code)
+    if not last:
+        return "unknown"
+    return last + ("+changes" if git("status", "--porcelain", "--", *code) else "")
+
+
+def depends_on(name: str) -> list[str]:
+    """Files and folders of ganlib/ that the result called `name` depends on."""
+    for pattern, modules in DEPENDS_ON.items():
+        if fnmatch(name, pattern):
+            return sorted(modules)
+    raise GanlibError(
+        f"Nothing is known of a result {name!r}; say in DEPENDS_ON of "
+        "experiments/common.py which modules it depends on."
+    )
+
+
+@cache
+def code_digests(name: str) -> dict[str, str]:
+    """{file or folder of ganlib/: digest} of what the result called `name` depends on.
+
+    Asked for when an experiment begins: files may change while it runs.
+    """
+    digests = {}
+    for module in depends_on(name):
+        path = ROOT / "ganlib" / module
+        paths = [path] if path.is_file() else sorted(path.rglob("*"))
+        contents = [
+            file_digest(one) for one in paths if one.suffix in (".py", ".safetensors")
+        ]
+        digests[module] = hashlib.sha256("".join(contents).encode()).hexdigest()[:12]
+    return digests
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file; of Python code without comments, layout and docstrings."""
+    content = path.read_bytes()
+    if path.suffix == ".py":
+        tree = ast.parse(content)
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_text(body[0]):
+                del body[0]
+        content = repr(_plain(tree)).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is nothing but a string, as a docstring is."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as tuples; versions of Python differ in what they leave empty."""
+    if isinstance(node, list):
+        return [_plain(one) for one in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = [(name, _plain(value)) for name, value in ast.iter_fields(node)]
+    full = [
+        (name, value) for name, value in fields if value is not None and value != []
+    ]
+    return type(node).__name__, full
+
+
+def provenance(name: str) -> dict[str, Any]:
+    """The date, the commit, and the digests of the code behind a result."""
+    return {
+        "date": str(date.today()),
+        "commit": commit(),
+        "modules": code_digests(name),
+    }
+
+
+# Stored results
+
+
+def write_result(name: str, data: dict[str, Any], out: Path = RESULTS) -> None:
+    """Store a result as json, with the machine and where it comes from; see `load_result`."""
+    write_json(name, {**machine(), **data, **provenance(name)}, out)
+
+
+def write_json(name: str, content: dict[str, Any], out: Path = RESULTS) -> None:
+    """Write a result as it is; each of its keys gets a line."""
+    rows = [f"{json.dumps(key)}: {json.dumps(content[key])}" for key in content]
+    write_atomic(out / f"{name}.json", ("{\n" + ",\n".join(rows) + "\n}\n").encode())
+
+
+def write_images(name: str, images: dict[str, Tensor], out: Path = RESULTS) -> None:
+    """Store pictures, {key: bytes}, beside the result called `name`."""
+    path = out / f"{name}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **{key: value.numpy() for key, value in images.items()})
+
+
+def read_images(name: str, out: Path = RESULTS) -> dict[str, Tensor]:
+    """The pictures stored beside the result called `name`; none if there are none."""
+    path = out / f"{name}.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path) as file:
+        return {key: torch.from_numpy(file[key]) for key in file}
+
+
+def begin(
+    name: str, facts: dict[str, Any], *, out: Path = RESULTS, fresh: bool = False
+) -> dict[str, Any]:
+    """The result called `name` to add runs to: what is stored, or `facts` and no runs.
+
+    Raises GanlibError if what is stored was made by other code or from other facts:
+    runs of two kinds would stand in one table.
+    """
+    digests = code_digests(name)
+    path = out / f"{name}.json"
+    if fresh or not path.is_file():
+        return {**facts, "runs": []}
+    stored = json.loads(path.read_text())
+    facts = json.loads(json.dumps(facts))
+    differs = [key for key, value in facts.items() if stored.get(key) != value]
+    if stored.get("modules") != digests:
+        differs.append("code")
+    if differs:
+        raise GanlibError(
+            f"{path} holds runs of another {' and '.join(differs)}; give --fresh to "
+            "begin anew."
+        )
+    return stored
+
+
+def over_seeds(
+    name: str,
+    result: dict[str, Any],
+    seeds: Iterable[int],
+    run: Callable[[int], dict[str, Any]],
+    *,
+    out: Path = RESULTS,
+    **key: Any,
+) -> None:
+    """Add to result["runs"] what `run` gives for each seed, and store it every time.
+
+    A seed that is there already, with the same `key`, is not run again.
+    """
+    for seed in seeds:
+        about = {**key, "seed": seed}
+        if any(about.items() <= one.items() for one in result["runs"]):
+            continue
+        result["runs"].append({**about, **run(seed)})
+        write_result(name, result, out)
+
+
+# Scores
+
+
+@cache
+def references(dataset: str, size: int) -> tuple[Classifier, Tensor]:
+    """The feature extractor of a data set, and its test images as bytes.
+
+    CelebA is not divided: there all images serve.
+    """
+    real = load(dataset, train=False, fallback=False, size=size).pixels
+    return load_feature_extractor(dataset), real
+
+
+@cache
+def real_features(dataset: str, size: int, count: int) -> Tensor:
+    """Features (count, F) of the test images of a data set."""
+    feature_extractor, real = references(dataset, size)
+    return extract_features(feature_extractor, subsample(real, count))
+
+
+def _generator_of(
+    source: TrainState | nn.Module, config: Config | None
+) -> tuple[nn.Module, Config]:
+    if isinstance(source, TrainState):
+        return source.sampling_generator, source.config
+    assert config is not None
+    return source, config
+
+
+def score_generator(
+    source: TrainState | nn.Module, config: Config | None = None, *, count: int = COUNT
+) -> dict[str, Any]:
+    """Scores of images of a generator, as bytes, against the test images.
+
+    Every score of the book comes from here.
+
+    Args:
+        source: a run, of which the generator to sample from counts, or a generator.
+        config: that of the generator; a run has its own.
+        count: images that are generated, and real ones at most.
+    """
+    G, config = _generator_of(source, config)
+    feature_extractor, real = references(config.dataset, config.image_size)
+    generated = sample_pixels(G, config.latent_dim, count=count)
+    return score(feature_extractor, subsample(real, count), generated)._asdict()
+
+
+def distance(
+    source: TrainState | nn.Module, config: Config | None = None, *, count: int = COUNT
+) -> float:
+    """The Fréchet distance of `score_generator` alone, in a fraction of its time."""
+    G, config = _generator_of(source, config)
+    feature_extractor, _ = references(config.dataset, config.image_size)
+    generated = sample_pixels(G, config.latent_dim, count=count)
+    return frechet_distance(
+        real_features(config.dataset, config.image_size, count),
+        extract_features(feature_extractor, generated),
+    )
+
+
+# The command line
+
+
+def parser(
+    description: str | None, *, seeds: int = 0, resumes: bool = False
+) -> argparse.ArgumentParser:
+    """A parser with --out, and what the experiment can use of --seeds and --fresh.
+
+    Args:
+        seeds: how many seeds are run if none are given; 0: there are no seeds.
+        resumes: whether stored runs are kept, unless --fresh is given.
+    """
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        help="folder for the result (default: ganlib/assets/experiments)",
+    )
+    if seeds:
+        made.add_argument(
+            "--seeds",
+            type=int,
+            nargs="+",
+            default=list(range(seeds)),
+            help=f"seeds to run (default: 0 to {seeds - 1})",
+        )
+    if resumes:
+        made.add_argument(
+            "--fresh",
+            action="store_true",
+            help="forget the stored runs; else only seeds that are missing are run",
+        )
+    return made

@@ -1,0 +1,101 @@
+"""What are the features of a network worth? Spoil real images in known ways, score them.
+
+    python -m experiments.feature_extractors [runs/faces/models/*.safetensors]
+
+Three tables of scores: drawings and photographs (CelebA) by the avatars' classifier, and
+the same photographs by one that was never trained. Generators of faces that are given,
+such as those of early epochs, are scored with the photographs.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from experiments.common import parser, write_result
+from ganlib.checkpoint import load_generator
+from ganlib.data import load
+from ganlib.data.avatars import draw
+from ganlib.data.transforms import denormalize, normalize
+from ganlib.metrics import (
+    AttributeClassifier,
+    load_feature_extractor,
+    score,
+    subsample,
+)
+from ganlib.sampling import sample_pixels
+
+COUNT = 2000
+
+
+def spoiled(pixels: Tensor) -> dict[str, Tensor]:
+    """Bytes (N, 3, 64, 64) -> {name: the same with one known fault}."""
+    images = normalize(pixels)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(images.shape, generator=generator)
+    blurred = avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False)
+    grey = pixels.float().mean(dim=1, keepdim=True).to(torch.uint8)
+    order = torch.randperm(16, generator=generator)
+    return {
+        "faint noise": denormalize((images + 0.1 * noise).clamp(-1, 1)),
+        "strong noise": denormalize((images + 0.5 * noise).clamp(-1, 1)),
+        "blur": denormalize(blurred),
+        "shift": pixels.roll(6, dims=3),
+        "mirrored": pixels.flip(3),
+        "upside down": pixels.flip(2),
+        "grey": grey.expand_as(pixels),
+        "pieces shuffled": shuffle_pieces(pixels, order),
+        "twenty, repeated": pixels[:20].repeat(len(pixels) // 20, 1, 1, 1),
+    }
+
+
+def shuffle_pieces(pixels: Tensor, order: Tensor) -> Tensor:
+    """Images (N, C, 64, 64), cut into 16 squares that change places as `order` says."""
+    rows = pixels.unflatten(3, (4, 16)).unflatten(2, (4, 16))  # (N, C, 4, 16, 4, 16)
+    pieces = rows.transpose(3, 4).flatten(2, 3)[:, :, order]  # (N, C, 16, 16, 16)
+    return pieces.unflatten(2, (4, 4)).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+
+
+def generated_by(source: str | Path) -> Tensor:
+    """Bytes (COUNT, C, H, W) of a generator, a file or a shipped one."""
+    G, config = load_generator(source)
+    return sample_pixels(G, config.latent_dim, count=COUNT)
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument(
+        "generators", nargs="*", type=Path, help="of faces, named epoch-N"
+    )
+    options = made.parse_args()
+    torch.set_num_threads(1)
+    photographs = subsample(load("celeba", fallback=False).pixels, 2 * COUNT)
+    drawings, _ = draw(2 * COUNT, seed=1)
+    drawn = {"generator": generated_by("avatars"), "other kind": photographs[:COUNT]}
+    photographed = {"generator": generated_by("faces")}
+    for path in options.generators:
+        epoch = int(path.stem.removeprefix("epoch-"))
+        photographed[f"generator, epoch {epoch}"] = generated_by(path)
+    photographed["other kind"] = drawings[:COUNT]
+    torch.manual_seed(0)
+    untrained = AttributeClassifier(features_only=True).eval()
+    cases = {
+        "drawings": (load_feature_extractor("avatars"), drawings, drawn),
+        "photographs": (load_feature_extractor("celeba"), photographs, photographed),
+        "photographs, untrained network": (untrained, photographs, photographed),
+    }
+    tables: dict[str, dict] = {}
+    for title, (feature_extractor, pixels, more) in cases.items():
+        real, other = pixels.split(COUNT)
+        sets = {"other real images": other, **spoiled(other), **more}
+        tables[title] = {}
+        for name, images in sets.items():
+            scores = score(feature_extractor, real, images)._asdict()
+            tables[title][name] = scores
+            print(f"{title}: {name:20} {scores}", flush=True)
+    write_result("feature_extractors", {"count": COUNT, "tables": tables}, options.out)
+
+
+if __name__ == "__main__":
+    main()

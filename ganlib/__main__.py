@@ -1,0 +1,5 @@
+"""python -m ganlib"""
+
+from ganlib.cli import main
+
+main()

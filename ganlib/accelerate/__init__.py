@@ -1,0 +1,56 @@
+"""What makes the taught loop faster or wider, from outside."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ganlib import training
+from ganlib.accelerate.compilation import compile_step
+from ganlib.accelerate.distributed import average_record
+from ganlib.accelerate.precision import matmul_precision, precision
+from ganlib.training import Record, Sampler, TrainState, shuffled_batches, train_step
+
+__all__ = ["compile_step", "fit", "matmul_precision", "precision", "set_memory_format"]
+
+
+def fit(
+    state: TrainState, pixels: Tensor, *, sampler: Sampler = shuffled_batches
+) -> Iterator[Record]:
+    """`training.fit` with the speed that the config asks for; arguments as there.
+
+    The precision holds while an epoch runs, not while the caller has its record. For
+    several processes, `sampler` comes from `distributed.distribute`.
+    """
+    config = state.config
+    device = next(state.G.parameters()).device
+    set_memory_format(state)
+    turn = compile_step(train_step) if config.compile_step else train_step
+    epochs = training.fit(state, pixels, turn=turn, sampler=sampler)
+    while True:
+        with precision(config, device):
+            record = next(epochs, None)
+        if record is None:
+            return
+        yield average_record(state)
+
+
+def set_memory_format(state: TrainState) -> None:
+    """Lay out the weights of `state` as config.channels_last says, and Adam's memory.
+
+    A compiled step keeps torch's own layout: the compiler chooses that of convolutions
+    itself, and stops with an error on weights that come in another. The fused Adam
+    reads weights and memory in the order in which they lie: a resumed run must not mix
+    two layouts.
+    """
+    wanted = torch.contiguous_format
+    if state.config.channels_last and not state.config.compile_step:
+        wanted = torch.channels_last
+    for network in (state.G, state.D, state.G_ema):
+        if network is not None:
+            network.to(memory_format=wanted)
+    for optimizer in (state.optimizer_g, state.optimizer_d):
+        for weight, memory in optimizer.state.items():
+            for name, value in memory.items():
+                if value.shape == weight.shape:
+                    memory[name] = torch.empty_like(weight).copy_(value)
