@@ -35,7 +35,9 @@ def one_thread():
 def real_mnist():
     """The torchvision root that GANLIB_DATA names; skips where there is none."""
     root = os.environ.get("GANLIB_DATA")
-    if not root or not list(Path(root, "MNIST", "raw").glob("train-images-idx3-ubyte*")):
+    if not root or not list(
+        Path(root, "MNIST", "raw").glob("train-images-idx3-ubyte*")
+    ):
         pytest.skip("GANLIB_DATA names no folder with MNIST")
     return root
 
@@ -164,7 +166,13 @@ def small():
 @pytest.fixture
 def pixels():
     """25 images for `small`: two batches of 10 an epoch, and 5 images left out of it."""
-    return torch.randint(0, 256, (25, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0,
+        256,
+        (25, 1, 4, 4),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(0),
+    )
 
 
 @pytest.fixture
@@ -217,9 +225,19 @@ def python(tmp_path):
     def run(*arguments, **environment):
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GANLIB", "XDG", "MPL"))}
-        kept |= {"HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-        kept |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), CLOSED)
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("GANLIB", "XDG", "MPL"))
+        }
+        kept |= {
+            "HOME": str(home),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+        kept |= dict.fromkeys(
+            ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), CLOSED
+        )
         done = subprocess.run(
             [sys.executable, *map(str, arguments)], cwd=home, env=kept | environment, capture_output=True, text=True,
             timeout=300,
@@ -237,10 +255,25 @@ def torchrun():
 
     @contextmanager
     def start(*arguments, flags=()):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GANLIB", "XDG", "MPL"))}
-        kept |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("GANLIB", "XDG", "MPL"))
+        }
+        kept |= {
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(root),
+            "PYTHONUNBUFFERED": "1",
+        }
         kept |= {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *flags]
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            *flags,
+        ]
         process = subprocess.Popen(
             [*command, *map(str, arguments)], cwd=root, env=kept, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -249,7 +282,10 @@ def torchrun():
             yield process
         finally:
             if process.poll() is None:
-                for one in (*psutil.Process(process.pid).children(recursive=True), process):
+                for one in (
+                    *psutil.Process(process.pid).children(recursive=True),
+                    process,
+                ):
                     with suppress(psutil.NoSuchProcess):
                         one.kill()
             process.communicate(timeout=30)
@@ -268,7 +304,9 @@ def same_history():
     """Whether two histories are equal in everything but the seconds."""
 
     def compare(one, other):
-        return [record._replace(seconds=0) for record in one] == [record._replace(seconds=0) for record in other]
+        return [record._replace(seconds=0) for record in one] == [
+            record._replace(seconds=0) for record in other
+        ]
 
     return compare
 
@@ -284,13 +322,21 @@ def chromium():
     """Headless Chromium, driven by Playwright; skips where one of the two is not installed, but never in CI."""
     from browser import FLAGS, find_chromium
 
-    packages = [name for name in ("playwright", "axe_playwright_python") if find_spec(name) is None]
+    packages = [
+        name
+        for name in ("playwright", "axe_playwright_python")
+        if find_spec(name) is None
+    ]
     missing = ", ".join(packages + ["Chromium"] * (find_chromium() is None))
     if missing:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"the browser tests need {missing}")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            f"the browser tests need {missing}"
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(), args=FLAGS
+        )
         yield browser
         browser.close()
