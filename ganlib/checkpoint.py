@@ -102,7 +102,7 @@ def read_metadata(source: Path | str) -> dict[str, Any]:
         except (safetensors.SafetensorError, OSError):
             raise GanlibError(_broken(path)) from None
     try:
-        facts = {name: json.loads(value) for name, value in text.items()}
+        facts = {name: json.loads(value) for name, value in sorted(text.items())}
         if path.suffix == ".pt":
             facts = dict(facts[""])
     except (ValueError, TypeError, RecursionError):
