@@ -4,6 +4,7 @@ import argparse
 import ast
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganlib import accelerate
 from ganlib.config import Config
 from ganlib.data import load
 from ganlib.errors import GanlibError
@@ -31,8 +33,8 @@ from ganlib.metrics import (
     subsample,
 )
 from ganlib.results import RESULTS
-from ganlib.sampling import sample_pixels
-from ganlib.training import TrainState
+from ganlib.sampling import sample_images, sample_noise, sample_pixels
+from ganlib.training import TrainState, new_state
 
 ROOT = Path(__file__).parents[1]
 COUNT = 10_000  # images behind each score
@@ -42,6 +44,7 @@ NETWORKS = {"config.py", "data/transforms.py", "ema.py", "models.py", "sampling.
 TRAINING = NETWORKS | {"augment.py", "losses.py", "training.py"}
 SPEED = {"accelerate"}  # accelerate.fit in the place of training.fit
 SCORES = {"metrics", "assets/classifiers"}
+PROBED = TRAINING | SPEED | SCORES  # what `behaviour` would show a change of
 AVATARS = {"data/avatars"}
 PICTURES = {"data/image_folder.py"}
 
@@ -161,12 +164,107 @@ def _plain(node: Any) -> Any:
     return type(node).__name__, full
 
 
+# Short runs, and scores of made-up images, that show whether code still does the same.
+PROBES: dict[str, dict[str, Any]] = {
+    "mlp": {"architecture": "mlp", "dropout": 0.1, "real_label": 0.9},
+    "batchnorm-mlp": {"architecture": "batchnorm-mlp", "r1_weight": 0.3},
+    "dcgan": {"architecture": "dcgan", "base_channels": 8, "channels_last": True},
+    "resize-conv": {
+        "architecture": "resize-conv",
+        "base_channels": 8,
+        "r1_weight": 0.5,
+        "augment_shift": 2,
+        "random_flip": True,
+    },
+    "hinge": {"architecture": "mlp", "loss": "hinge", "r2_weight": 0.3},
+}
+TOLERANCE = 1e-3  # relative: processors round differently
+
+
+@cache
+def behaviour() -> dict[str, list[float]]:
+    """{probe: numbers that change where the code trains or scores differently}."""
+    return {
+        **{name: training_behaviour(changes) for name, changes in PROBES.items()},
+        **{f"scores of {name}": scoring_behaviour(name) for name in SCORED},
+    }
+
+
+def training_behaviour(changes: dict[str, Any]) -> list[float]:
+    """Losses, weights and samples of a run of a few steps on made-up images."""
+    config = Config(
+        epochs=2,
+        batch_size=8,
+        image_size=32,
+        learning_rate_g=1e-3,
+        learning_rate_d=1e-3,
+        ema_decay=0.9,
+        **changes,
+    )
+    source = torch.Generator().manual_seed(0)
+    shape = (40, *config.image_shape)
+    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=source)
+    state = new_state(config)
+    records = list(accelerate.fit(state, pixels))
+    numbers = [value for record in records for value in record[1:6]]
+    for network in (state.G, state.D):
+        numbers += [weight.norm().item() for weight in network.parameters()]
+    z = sample_noise(8, config.latent_dim, seed=1)
+    samples = sample_images(state.sampling_generator, z)
+    return rounded([*numbers, samples.mean().item(), samples.std().item()])
+
+
+SCORED = "mnist", "fashion-mnist", "avatars", "celeba"
+
+
+def scoring_behaviour(dataset: str) -> list[float]:
+    """Scores of noise against noise that is a little darker."""
+    feature_extractor = load_feature_extractor(dataset)
+    source = torch.Generator().manual_seed(0)
+    shape = (2, 1_000, *feature_extractor.image_shape)
+    real, other = torch.randint(256, shape, dtype=torch.uint8, generator=source)
+    darker = other - other // 8
+    return rounded(
+        [value for value in score(feature_extractor, real, darker) if value is not None]
+    )
+
+
+def rounded(numbers: list[float]) -> list[float]:
+    """The numbers with six digits."""
+    return [float(f"{number:.6g}") for number in numbers]
+
+
+def same_config(stored: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two configs ask for the same; fields that one lacks have their default."""
+    defaults = vars(Config())
+    names = stored.keys() & defaults.keys() | now.keys()
+    return all(
+        stored.get(name, defaults[name]) == now.get(name, defaults[name])
+        for name in names
+    )
+
+
+def behaves_alike(stored: dict[str, list[float]]) -> bool:
+    """Whether the code gives what it gave for all probes that there were then."""
+    now = behaviour()
+    return all(
+        len(numbers) == len(now[name])
+        and all(
+            math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+            for one, other in zip(numbers, now[name], strict=True)
+        )
+        for name, numbers in stored.items()
+        if name in now
+    )
+
+
 def provenance(name: str) -> dict[str, Any]:
-    """The date, the commit, and the digests of the code behind a result."""
+    """The date, the commit, digests of the code behind a result, and what it does."""
     return {
         "date": str(date.today()),
         "commit": commit(),
         "modules": code_digests(name),
+        "behaviour": behaviour(),
     }
 
 
@@ -215,7 +313,10 @@ def begin(
     stored = json.loads(path.read_text())
     facts = json.loads(json.dumps(facts))
     differs = [key for key, value in facts.items() if stored.get(key) != value]
-    if stored.get("modules") != digests:
+    if "config" in differs and same_config(stored.get("config", {}), facts["config"]):
+        differs.remove("config")
+    alike = "behaviour" in stored and behaves_alike(stored["behaviour"])
+    if stored.get("modules") != digests and not alike:
         differs.append("code")
     if differs:
         raise GanlibError(

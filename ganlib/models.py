@@ -1,7 +1,7 @@
 """Generators and discriminators: linear, DCGAN, and resize-convolution."""
 
 from itertools import pairwise
-from math import log2, prod
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from ganlib.config import Config
 from ganlib.errors import GanlibError
 
-SIZES = 16, 32, 64, 128, 256  # convolutional layers double or halve the side, from 4x4
+# Convolutional layers double or halve the side, from 4, 5, 6 or 7 pixels on.
+SIZES = tuple(first << layers for layers in range(2, 7) for first in (4, 5, 6, 7))
 
 
 class Generator(nn.Module):
@@ -102,8 +103,9 @@ class DCGANGenerator(nn.Module):
     ) -> None:
         super().__init__()
         widths = layer_widths(base_channels, image_shape)[::-1]
+        side = image_shape[1] >> len(widths)
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False),
+            nn.ConvTranspose2d(latent_dim, widths[0], side, 1, 0, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
         ]
@@ -141,7 +143,8 @@ class DCGANDiscriminator(nn.Module):
                 nn.BatchNorm2d(wide),
                 nn.LeakyReLU(0.2),
             ]
-        layers += [nn.Dropout(dropout), nn.Conv2d(widths[-1], 1, 4, 1, 0)]
+        side = image_shape[1] >> len(widths)
+        layers += [nn.Dropout(dropout), nn.Conv2d(widths[-1], 1, side, 1, 0)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -151,8 +154,8 @@ class DCGANDiscriminator(nn.Module):
 class ResizeConvGenerator(nn.Module):
     """Noise (N, latent_dim) -> images (N, C, H, W) in -1..1, without checkerboards.
 
-    A linear layer to 4x4, then doubling by repeated pixels and a 3x3 convolution
-    (Odena 2016) with BatchNorm.
+    A linear layer to 4x4 (7x7 for 28x28), then doubling by repeated pixels and a 3x3
+    convolution (Odena 2016) with BatchNorm.
     """
 
     def __init__(
@@ -163,9 +166,10 @@ class ResizeConvGenerator(nn.Module):
     ) -> None:
         super().__init__()
         widths = layer_widths(base_channels, image_shape)[::-1]
+        side = image_shape[1] >> len(widths)
         layers: list[nn.Module] = [
-            nn.Linear(latent_dim, widths[0] * 16),
-            nn.Unflatten(1, (widths[0], 4, 4)),
+            nn.Linear(latent_dim, widths[0] * side**2),
+            nn.Unflatten(1, (widths[0], side, side)),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
         ]
@@ -216,7 +220,7 @@ class ResizeConvDiscriminator(nn.Module):
         layers += [
             MinibatchStdDev(),
             nn.Flatten(),
-            nn.Linear((widths[-1] + 1) * 16, 1),
+            nn.Linear((widths[-1] + 1) * (image_shape[1] >> len(widths)) ** 2, 1),
         ]
         self.layers = nn.Sequential(*layers)
 
@@ -225,7 +229,7 @@ class ResizeConvDiscriminator(nn.Module):
 
 
 def layer_widths(base_channels: int, image_shape: tuple[int, int, int]) -> list[int]:
-    """Channels of D's layers from the image inwards, doubled at each halving to 4x4.
+    """Channels of D's layers from the image inwards, doubled at each halving of the side.
 
     Raises GanlibError unless the image is a square with a side of SIZES.
     """
@@ -236,7 +240,8 @@ def layer_widths(base_channels: int, image_shape: tuple[int, int, int]) -> list[
             f"The images are {height}x{width}; convolutional networks take squares "
             f"with a side of {allowed}."
         )
-    return [base_channels * 2**layer for layer in range(int(log2(height)) - 2)]
+    halvings = next(count for count in range(2, 7) if height >> count in (4, 5, 6, 7))
+    return [base_channels * 2**layer for layer in range(halvings)]
 
 
 def init_weights(network: nn.Module) -> None:

@@ -24,6 +24,7 @@ from experiments.bench import operations, ratio, take_turns
 from experiments.textbook_loop import MLP, SWITCHES, TextbookLoop, mlps
 from ganlib.config import Config, replace
 from ganlib.data import Images
+from ganlib.ema import update_average
 from ganlib.errors import GanlibError
 from ganlib.models import BatchNormGenerator, build
 from ganlib.recipes import recipe
@@ -182,6 +183,7 @@ def test_runs_of_other_code_do_not_mix(tmp_path):
     common.over_seeds("beta1", result, [0], squares, out=tmp_path)
     stored = json.loads((tmp_path / "beta1.json").read_text())
     stored["modules"]["losses.py"] = "another"
+    stored["behaviour"]["mlp"][0] += 1
     common.write_json("beta1", stored, tmp_path)
     with pytest.raises(GanlibError, match="another code"):
         common.begin("beta1", {}, out=tmp_path)
@@ -197,7 +199,43 @@ def test_a_result_of_the_code_as_it_stands_is_not_stale():
 def test_a_result_is_stale_when_one_of_its_modules_changed():
     about = common.provenance("beta1")
     about["modules"] = about["modules"] | {"losses.py": "another"}
+    del about["behaviour"]
     assert stale.changed("beta1", about) == ["losses.py"]
+
+
+def test_other_code_that_does_the_same_makes_nothing_stale():
+    about = common.provenance("network avatars") | {"config": vars(recipe("avatars"))}
+    about["modules"] = about["modules"] | {"losses.py": "x", "data/avatars": "y"}
+    assert stale.changed("network avatars", about) == ["data/avatars"]
+
+
+@pytest.mark.parametrize("name", ["mlp", "dcgan", "scores of mnist"])
+def test_code_that_does_something_else_makes_a_result_stale(name):
+    about = common.provenance("beta1")
+    about["modules"] = about["modules"] | {"losses.py": "another"}
+    numbers = about["behaviour"][name]
+    about["behaviour"] = {**about["behaviour"], name: [numbers[0] * 1.01, *numbers[1:]]}
+    assert stale.changed("beta1", about) == ["losses.py"]
+
+
+@pytest.mark.parametrize("probe", common.PROBES)
+def test_a_probe_shows_a_change_of_the_average(probe, monkeypatch):
+    """As of every step: a decay that is cut short changes what is sampled."""
+    before = common.training_behaviour(common.PROBES[probe])
+    monkeypatch.setattr(
+        "ganlib.training.update_average",
+        lambda G_ema, G, decay, step: update_average(G_ema, G, 0.5, step),
+    )
+    assert common.training_behaviour(common.PROBES[probe]) != before
+
+
+def test_a_field_that_is_new_makes_no_other_config():
+    stored = vars(recipe("mnist")) | {"seed": 1}
+    now = dict(stored)
+    del stored["loss"]
+    assert common.same_config(stored, now)
+    assert not common.same_config(stored, {**now, "loss": "hinge"})
+    assert not common.same_config(stored, {**now, "epochs": 3})
 
 
 @pytest.fixture

@@ -92,10 +92,12 @@ def test_channels_double_as_the_side_halves(architecture):
 def test_widths():
     assert layer_widths(64, (3, 64, 64)) == [64, 128, 256, 512]
     assert layer_widths(5, (1, 16, 16)) == [5, 10]
+    assert layer_widths(32, (1, 28, 28)) == [32, 64]
+    assert layer_widths(8, (1, 48, 48)) == [8, 16, 32]
 
 
 @pytest.mark.parametrize(
-    ("height", "width"), [(28, 28), (64, 32), (8, 8), (512, 512), (48, 48)]
+    ("height", "width"), [(30, 30), (64, 32), (8, 8), (512, 512), (100, 100)]
 )
 def test_other_sizes_are_refused(height, width, says):
     with says(f"{height}x{width}", *SIZES):
@@ -104,8 +106,17 @@ def test_other_sizes_are_refused(height, width, says):
 
 @pytest.mark.parametrize("architecture", ["dcgan", "resize-conv"])
 def test_a_config_of_another_size_is_refused(architecture, says):
-    with says("28x28", "64"):
-        build(Config(architecture=architecture, image_size=28))
+    with says("30x30", "28", "64"):
+        build(Config(architecture=architecture, image_size=30))
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "resize-conv"])
+@pytest.mark.parametrize("size", SIZES[:10])
+def test_convolutional_networks_take_every_size(architecture, size):
+    G, D = build(tiny(architecture, image_size=size))
+    images = G(torch.randn(3, 6))
+    assert images.shape == (3, 1, size, size)
+    assert D(images).shape == (3,)
 
 
 # --- first weights --------------------------------------------------------------------
