@@ -229,7 +229,7 @@ class ResizeConvDiscriminator(nn.Module):
 
 
 def layer_widths(base_channels: int, image_shape: tuple[int, int, int]) -> list[int]:
-    """Channels of D's layers from the image inwards, doubled at each halving of the side.
+    """Channels of D's layers from the image inwards, doubled as the side halves.
 
     Raises GanlibError unless the image is a square with a side of SIZES.
     """
