@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import statistics
 import subprocess
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -29,6 +30,7 @@ from ganlib.metrics import (
     extract_features,
     frechet_distance,
     load_feature_extractor,
+    nearest_neighbour,
     score,
     subsample,
 )
@@ -377,7 +379,11 @@ def _generator_of(
 
 
 def score_generator(
-    source: TrainState | nn.Module, config: Config | None = None, *, count: int = COUNT
+    source: TrainState | nn.Module,
+    config: Config | None = None,
+    *,
+    count: int = COUNT,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Scores of images of a generator, as bytes, against the test images.
 
@@ -387,10 +393,11 @@ def score_generator(
         source: a run, of which the generator to sample from counts, or a generator.
         config: that of the generator; a run has its own.
         count: images that are generated, and real ones at most.
+        seed: of the noise.
     """
     G, config = _generator_of(source, config)
     feature_extractor, real = references(config.dataset, config.image_size)
-    generated = sample_pixels(G, config.latent_dim, count=count)
+    generated = sample_pixels(G, config.latent_dim, count=count, seed=seed)
     return score(feature_extractor, subsample(real, count), generated)._asdict()
 
 
@@ -405,6 +412,56 @@ def distance(
         real_features(config.dataset, config.image_size, count),
         extract_features(feature_extractor, generated),
     )
+
+
+def spread_over_noise(
+    G: nn.Module, config: Config, *, seeds: Iterable[int] = range(1, 6)
+) -> dict[str, float]:
+    """Standard deviation of each score of a generator over other noise.
+
+    What is left of the spread when there is one run; other runs differ by more.
+    """
+    scores = [score_generator(G, config, seed=seed) for seed in seeds]
+    return {
+        name: statistics.stdev(one[name] for one in scores)
+        for name, value in scores[0].items()
+        if isinstance(value, float) and name != "kid_error"
+    }
+
+
+def nearest_distances(
+    G: nn.Module, config: Config, *, count: int = 2_000, others: int = 4_000
+) -> dict[str, float | None]:
+    """Does G repeat what it learned from? Distances to the nearest, in feature space.
+
+    {"training", "unseen": medians over generated images of the distance to the nearest
+    of `others` training images, and of as many that G has not seen; "ratio": of the
+    two, 1 where nothing is known by heart, 0 for copies; "real": median over training
+    images of the distance to the nearest other one}. Where a data set is not divided
+    there is nothing unseen: None.
+    """
+    size = config.image_size
+    feature_extractor, unseen = references(config.dataset, size)
+    training = load(config.dataset, fallback=False, size=size).pixels
+    divided = config.dataset != "celeba"
+    generated = sample_pixels(G, config.latent_dim, count=count)
+    fake, known = (
+        extract_features(feature_extractor, images)
+        for images in (generated, subsample(training, others))
+    )
+    to_known = nearest_neighbour(fake, known)[0].median().item()
+    between = nearest_neighbour(known[:count], known[count:])[0].median().item()
+    to_unseen = None
+    if divided:
+        features = extract_features(feature_extractor, subsample(unseen, others))
+        to_unseen = nearest_neighbour(fake, features)[0].median().item()
+    ratio = to_known / to_unseen if to_unseen else None
+    return {
+        "training": to_known,
+        "unseen": to_unseen,
+        "ratio": ratio,
+        "real": between,
+    }
 
 
 # The command line

@@ -18,9 +18,11 @@ from tqdm import tqdm
 from experiments.common import (
     ROOT,
     machine,
+    nearest_distances,
     parser,
     provenance,
     score_generator,
+    spread_over_noise,
 )
 from ganlib import accelerate
 from ganlib.checkpoint import (
@@ -60,8 +62,7 @@ def ship(source: str, out: Path, figures: Path) -> None:
         facts |= machine()
     config = state.config
     facts |= provenance(f"network {config.recipe}")
-    facts["scores"] = scores_of(state.sampling_generator, config)
-    facts["scored"] = {**machine(), **provenance(f"scores of {config.recipe}")}
+    facts |= evaluation(state.sampling_generator, config)
     facts["history"] = state.history
     path = out / f"{config.recipe}.safetensors"
     save_generator(state.sampling_generator, config, path, **facts)
@@ -125,6 +126,16 @@ def scores_of(G: nn.Module, config: Config) -> dict:
     return scores
 
 
+def evaluation(G: nn.Module, config: Config) -> dict:
+    """Scores of a generator, their spread over noise, and whether it repeats images."""
+    return {
+        "scores": scores_of(G, config),
+        "spread": spread_over_noise(G, config),
+        "nearest": nearest_distances(G, config),
+        "scored": {**machine(), **provenance(f"scores of {config.recipe}")},
+    }
+
+
 def score_again(name: str, out: Path) -> None:
     """Put fresh scores beside a shipped network; its weights and other facts stay."""
     path = out / f"{name}.safetensors"
@@ -132,8 +143,7 @@ def score_again(name: str, out: Path) -> None:
     facts = read_metadata(path)
     del facts["config"]
     history = facts.pop("history")
-    facts["scores"] = scores_of(G, config)
-    facts["scored"] = {**machine(), **provenance(f"scores of {name}")}
+    facts |= evaluation(G, config)
     facts["history"] = history  # last: the model cards show what stands before it
     save_generator(G, config, path, **facts)
     print(name, facts["scores"], flush=True)

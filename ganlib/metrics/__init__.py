@@ -18,7 +18,11 @@ from ganlib.metrics.classifiers import (
     load_feature_extractor,
     read_attributes,
 )
-from ganlib.metrics.distances import frechet_distance, kernel_distance
+from ganlib.metrics.distances import (
+    even_weights,
+    frechet_distance,
+    kernel_distance,
+)
 from ganlib.metrics.neighbours import (
     count_in_balls,
     knn_radii,
@@ -56,6 +60,7 @@ class Scores(NamedTuple):
     """
 
     frechet: float  # frechet_distance; 0 is best
+    frechet_even: float | None  # the same with classes weighed evenly; None: no classes
     kid: float  # kernel_distance; 0 is best, and chance takes it below
     kid_error: float | None  # standard error of kid; None for exactly 1,000 images
     precision: float  # share of generated images near real ones; 1 is best
@@ -88,6 +93,7 @@ def score(feature_extractor: Classifier, real: Tensor, generated: Tensor) -> Sco
     classes, kl = feature_extractor.class_coverage(real_features, fake_features)
     return Scores(
         frechet=frechet_distance(real_features, fake_features),
+        frechet_even=_frechet_even(feature_extractor, real_features, fake_features),
         kid=kid,
         kid_error=kid_error,
         **precision_recall_density_coverage(real_features, fake_features),
@@ -95,6 +101,25 @@ def score(feature_extractor: Classifier, real: Tensor, generated: Tensor) -> Sco
         kl=kl,
         real=len(real),
         generated=len(generated),
+    )
+
+
+def _frechet_even(
+    feature_extractor: Classifier, real_features: Tensor, fake_features: Tensor
+) -> float | None:
+    """The Fréchet distance with classes weighed evenly on both sides.
+
+    It does not see how often a class is generated, only what its images are like.
+    """
+    real_classes = feature_extractor.classes_of(real_features)
+    fake_classes = feature_extractor.classes_of(fake_features)
+    if real_classes is None or fake_classes is None:
+        return None
+    return frechet_distance(
+        real_features,
+        fake_features,
+        real_weights=even_weights(real_classes),
+        fake_weights=even_weights(fake_classes),
     )
 
 

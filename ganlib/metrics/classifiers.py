@@ -31,6 +31,10 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
 
+    def classes_of(self, features: Tensor) -> Tensor | None:
+        """Features (N, F) -> the class of each image, (N,); None if there are none."""
+        return None
+
     def class_coverage(
         self, real_features: Tensor, fake_features: Tensor
     ) -> tuple[int | None, float | None]:
@@ -69,12 +73,15 @@ class DigitClassifier(Classifier):
         )
         self.head = nn.Linear(self.num_features, 10)
 
+    def classes_of(self, features: Tensor) -> Tensor:
+        return self.head(features).argmax(dim=1)
+
     def class_coverage(
         self, real_features: Tensor, fake_features: Tensor
     ) -> tuple[int | None, float | None]:
         """As in `Classifier`; a class counts if 0.1 % of generated images show it."""
-        real_shares = class_shares(self.head(real_features).argmax(dim=1), 10)
-        fake_shares = class_shares(self.head(fake_features).argmax(dim=1), 10)
+        real_shares = class_shares(self.classes_of(real_features), 10)
+        fake_shares = class_shares(self.classes_of(fake_features), 10)
         classes = int((fake_shares >= MIN_SHARE).sum())
         return classes, kl_divergence(fake_shares, real_shares)
 

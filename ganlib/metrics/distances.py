@@ -1,11 +1,17 @@
 """Distances between the features of real and of generated images."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def frechet_distance(real_features: Tensor, fake_features: Tensor) -> float:
-    """|m - m'|² + tr(C + C' - 2 (C C')^½), from means and covariances, by torchmetrics.
+def frechet_distance(
+    real_features: Tensor,
+    fake_features: Tensor,
+    *,
+    real_weights: Tensor | None = None,
+    fake_weights: Tensor | None = None,
+) -> float:
+    """|m - m'|² + tr(C + C' - 2 (C C')^½), from means and covariances.
 
     In double precision on the CPU. 0 is best. Fewer images give a larger distance, so
     only distances of equally many images can be compared.
@@ -13,18 +19,35 @@ def frechet_distance(real_features: Tensor, fake_features: Tensor) -> float:
     Args:
         real_features: (N, F).
         fake_features: (M, F).
+        real_weights: (N,), how much each image counts; None: all the same.
+        fake_weights: (M,), likewise.
 
     Source: Heusel 2017, equation 6, there with the features of an Inception network.
     """
-    # Not at the top of the file: this import takes as long as that of torch.
-    from torchmetrics.image.fid import FrechetInceptionDistance
+    real_mean, real_covariance = _moments(real_features, real_weights)
+    fake_mean, fake_covariance = _moments(fake_features, fake_weights)
+    # The eigenvalues of C C' are those of C^½ C' C^½, none below 0 but by rounding.
+    roots = torch.linalg.eigvals(real_covariance @ fake_covariance).sqrt().real
+    traces = real_covariance.trace() + fake_covariance.trace() - 2 * roots.sum()
+    return ((real_mean - fake_mean).square().sum() + traces).item()
 
-    identity = nn.Identity()
-    identity.num_features = real_features.shape[1]  # type: ignore[assignment]
-    metric = FrechetInceptionDistance(feature=identity)
-    metric.update(real_features.cpu(), real=True)
-    metric.update(fake_features.cpu(), real=False)
-    return metric.compute().item()
+
+def _moments(features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Features (N, F) -> their mean (F,) and covariance (F, F), both unbiased."""
+    features = features.cpu().double()
+    if weights is None:
+        weights = torch.ones(len(features))
+    shares = (weights / weights.sum()).cpu().double()
+    mean = shares @ features
+    centred = features - mean
+    covariance = (shares[:, None] * centred).T @ centred
+    return mean, covariance / (1 - shares.square().sum())
+
+
+def even_weights(classes: Tensor) -> Tensor:
+    """Classes (N,) -> weights (N,) that make each class that occurs count the same."""
+    _, place, counts = classes.unique(return_inverse=True, return_counts=True)
+    return 1 / counts[place]
 
 
 def kernel_distance(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ganlib.metrics import frechet_distance, kernel_distance
+from ganlib.metrics.distances import even_weights
 
 
 def gaussian(mean, covariance, *, count=1000, seed=0):
@@ -30,6 +31,35 @@ def test_the_frechet_distance_of_two_gaussians_is_the_closed_form():
 def test_the_frechet_distance_of_a_set_from_itself_is_zero():
     real = gaussian([5.0, 0.0], [[1.0, 0.0], [0.0, 4.0]])
     assert frechet_distance(real, real) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_frechet_distance_is_that_of_torchmetrics():
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(2, 300, 5, generator=generator)
+    fake = fake @ torch.randn(5, 5, generator=generator) + 1
+    identity = torch.nn.Identity()
+    identity.num_features = 5
+    metric = FrechetInceptionDistance(feature=identity)
+    metric.update(real, real=True)
+    metric.update(fake, real=False)
+    assert frechet_distance(real, fake) == pytest.approx(metric.compute().item())
+
+
+def test_a_weight_counts_an_image_so_many_times():
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(2, 2000, 3, generator=generator)
+    repeats = torch.randint(1, 4, (2000,), generator=generator)
+    weighted = frechet_distance(real, fake, fake_weights=repeats)
+    repeated = frechet_distance(real, fake.repeat_interleave(repeats, dim=0))
+    assert weighted == pytest.approx(repeated, abs=0.005)
+    assert weighted != pytest.approx(frechet_distance(real, fake), abs=1e-4)
+
+
+def test_even_weights():
+    weights = even_weights(torch.tensor([5, 5, 2, 5, 7, 7]))
+    assert weights.tolist() == pytest.approx([1 / 3, 1 / 3, 1, 1 / 3, 1 / 2, 1 / 2])
 
 
 def test_the_kernel_distance_by_hand():

@@ -24,8 +24,10 @@ from experiments.bench import operations, ratio, take_turns
 from experiments.textbook_loop import MLP, SWITCHES, TextbookLoop, mlps
 from ganlib.config import Config, replace
 from ganlib.data import Images
+from ganlib.data.transforms import normalize
 from ganlib.ema import update_average
 from ganlib.errors import GanlibError
+from ganlib.metrics import load_feature_extractor
 from ganlib.models import BatchNormGenerator, build
 from ganlib.recipes import recipe
 from ganlib.results import RESULTS, load_result, load_result_with_images
@@ -187,6 +189,67 @@ def test_runs_of_other_code_do_not_mix(tmp_path):
     common.write_json("beta1", stored, tmp_path)
     with pytest.raises(GanlibError, match="another code"):
         common.begin("beta1", {}, out=tmp_path)
+
+
+# Scores of one generator
+
+
+class Recall(nn.Module):
+    """A generator that draws images (N, C, H, W) it knows by heart, in turn."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.weight = nn.Parameter(normalize(images))
+
+    def forward(self, z):
+        return self.weight[(z[:, 0].abs() * 1e6).long() % len(self.weight)]
+
+
+@pytest.fixture
+def made_up_data(monkeypatch):
+    """Training and unseen images of the same kind, and what tells them apart."""
+    source = torch.Generator().manual_seed(0)
+    shape = (2, 3000, 1, 28, 28)
+    training, unseen = torch.randint(256, shape, dtype=torch.uint8, generator=source)
+    extractor = load_feature_extractor("mnist")
+    monkeypatch.setattr(common, "references", lambda name, size: (extractor, unseen))
+    images = Images("mnist", training, torch.zeros(len(training)), ["a"])
+    monkeypatch.setattr(common, "load", lambda *args, **options: images)
+    return training, unseen
+
+
+def test_a_generator_that_repeats_training_images_is_found_out(made_up_data):
+    training, _ = made_up_data
+    near = common.nearest_distances(Recall(training), recipe("mnist"), count=200)
+    assert near["training"] == near["ratio"] == 0
+    assert near["unseen"] > 0
+
+
+def test_a_generator_of_fresh_images_is_as_far_from_unseen_ones(made_up_data):
+    source = torch.Generator().manual_seed(1)
+    fresh = torch.randint(256, (500, 1, 28, 28), dtype=torch.uint8, generator=source)
+    near = common.nearest_distances(Recall(fresh), recipe("mnist"), count=200)
+    assert 0.95 < near["ratio"] < 1.05
+    assert near["real"] == pytest.approx(near["training"], rel=0.1)
+
+
+def test_where_data_is_not_divided_nothing_is_unseen(made_up_data):
+    training, _ = made_up_data
+    config = recipe("mnist", dataset="celeba")
+    near = common.nearest_distances(Recall(training), config, count=200)
+    assert near["unseen"] is near["ratio"] is None
+    assert near["training"] == 0
+
+
+def test_the_spread_over_noise_is_that_of_the_scores(monkeypatch):
+    values = {1: 3.0, 2: 5.0, 3: 7.0}
+    monkeypatch.setattr(
+        common,
+        "score_generator",
+        lambda G, config, seed: {"frechet": values[seed], "classes": 10, "kl": None},
+    )
+    spread = common.spread_over_noise(None, None, seeds=[1, 2, 3])
+    assert spread == {"frechet": 2.0}
 
 
 # What is stale

@@ -18,7 +18,7 @@ from ganlib.metrics import (
 
 
 class Pixels(Classifier):
-    """The two pixels of an image are its features; its class is the brighter one."""
+    """The two pixels of an image are its features; the first gives its class."""
 
     num_features = 2
     image_shape = 1, 1, 2
@@ -27,6 +27,9 @@ class Pixels(Classifier):
         super().__init__()
         self.features = nn.Sequential(nn.Flatten())
         self.head = nn.Linear(2, 2)
+
+    def classes_of(self, features):
+        return (features[:, 0] > 5).long()
 
     def class_coverage(self, real_features, fake_features):
         return len(real_features), len(fake_features) / 8
@@ -52,6 +55,28 @@ def test_frechet_of_planted_features(planted):
     # The variance of both modes together is 25 larger from left to right.
     expected = 5**2 + (math.sqrt(26) - math.sqrt(1)) ** 2
     assert planted.frechet == pytest.approx(expected, rel=0.002)
+
+
+def test_uneven_shares_alone_leave_the_even_distance_at_zero():
+    """Two modes, one generated nine times as often as the other."""
+    points = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    modes = points, points + torch.tensor([10.0, 0.0])
+    real = torch.cat(modes)
+    fake = torch.cat([modes[0].repeat(9, 1), modes[1]])
+    scores = score(Pixels(), as_images(real), as_images(fake))
+    assert scores.frechet > 15
+    assert scores.frechet_even == pytest.approx(0, abs=0.01)
+
+
+def test_other_images_of_a_class_are_seen_by_the_even_distance_too():
+    points = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    other = points + torch.tensor([10.0, 0.0])
+    moved = points + torch.tensor([0.0, 4.0])
+    real, fake = torch.cat([points, other]), torch.cat([moved, other])
+    scores = score(Pixels(), as_images(real), as_images(fake))
+    # The mean is 2 away, the variance upwards 4 larger; the two are not independent.
+    assert scores.frechet_even == pytest.approx(scores.frechet, rel=0.01)
+    assert scores.frechet_even > 4
 
 
 def test_precision_and_recall_of_planted_features(planted):

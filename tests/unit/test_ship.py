@@ -25,6 +25,8 @@ def no_scores(monkeypatch):
     monkeypatch.setattr(
         ship, "scores_of", lambda G, config: {"frechet": config.channels}
     )
+    for name in ("spread_over_noise", "nearest_distances"):
+        monkeypatch.setattr(ship, name, lambda G, config: {})
 
 
 @pytest.mark.parametrize("name", shipped())
