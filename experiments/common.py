@@ -59,6 +59,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "ladder": TRAINING | SPEED | SCORES,
     "mode_collapse": TRAINING | SCORES,
     "scaling": TRAINING | SPEED,
+    "stopping": TRAINING | SPEED | SCORES,
     "scoreboard/*": TRAINING | SPEED | SCORES,
     "time_to_quality": TRAINING | SPEED | SCORES,
     "RESULTS.md": TRAINING | SPEED,

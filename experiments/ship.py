@@ -60,12 +60,30 @@ def ship(source: str, out: Path, figures: Path) -> None:
     else:
         state, epochs = train(source)
         facts |= machine()
+    store(state.sampling_generator, state, epochs, facts, out, figures)
+
+
+def store(
+    G: nn.Module,
+    state: TrainState,
+    epochs: dict[int, Tensor],
+    facts: dict,
+    out: Path,
+    figures: Path,
+) -> None:
+    """Write a generator of a run with its scores, and pictures of the epochs.
+
+    Args:
+        G: the generator to sample from.
+        state: the run that it comes from.
+        epochs: {epoch: bytes (N, C, H, W)} of fixed noise.
+        facts: what else to store beside it.
+    """
     config = state.config
-    facts |= provenance(f"network {config.recipe}")
-    facts |= evaluation(state.sampling_generator, config)
-    facts["history"] = state.history
+    facts |= provenance(f"network {config.recipe}") | evaluation(G, config)
+    facts["history"] = state.history  # last: the cards show what stands before it
     path = out / f"{config.recipe}.safetensors"
-    save_generator(state.sampling_generator, config, path, **facts)
+    save_generator(G, config, path, **facts)
     images = torch.stack(list(epochs.values())).numpy()
     np.savez_compressed(
         out / f"{config.recipe}-epochs.npz", epochs=list(epochs), images=images

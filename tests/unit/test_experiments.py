@@ -19,6 +19,7 @@ from experiments import (
     generalization,
     mode_collapse,
     stale,
+    stopping,
 )
 from experiments.bench import operations, ratio, take_turns
 from experiments.textbook_loop import MLP, SWITCHES, TextbookLoop, mlps
@@ -46,6 +47,7 @@ SCRIPTS = [
     "scoreboard",
     "ship",
     "stale",
+    "stopping",
     "time_to_quality",
     "train_classifiers",
 ]
@@ -250,6 +252,28 @@ def test_the_spread_over_noise_is_that_of_the_scores(monkeypatch):
     )
     spread = common.spread_over_noise(None, None, seeds=[1, 2, 3])
     assert spread == {"frechet": 2.0}
+
+
+# When to stop
+
+
+def test_held_out_images_are_not_learned_from():
+    pixels = torch.arange(100)
+    training, held_out = stopping.hold_out(pixels, 30)
+    assert sorted([*training.tolist(), *held_out.tolist()]) == list(range(100))
+    assert len(held_out) == 30
+    assert torch.equal(held_out, stopping.hold_out(pixels, 30)[1])
+
+
+def test_the_best_generator_is_kept_as_it_was():
+    G, _ = build(SMALL)
+    best = stopping.Best()
+    weight = next(G.parameters())
+    for epoch, kid in enumerate([5.0, 2.0, 3.0, 2.0], start=1):
+        torch.nn.init.constant_(weight, epoch)
+        best.consider(G, kid, epoch)
+    assert (best.kid, best.epoch) == (2.0, 2)
+    assert (next(best.G.parameters()) == 2).all()
 
 
 # What is stale
