@@ -36,7 +36,7 @@ from ganlib.training import (
     train_step,
 )
 
-BASE = recipe("mnist", epochs=6, real_label=1.0, dropout=0.0)
+BASE = recipe("textbook-tuned", epochs=6, real_label=1.0)
 EPOCHS = 0, 1, 2, 4, 6  # that pictures are kept of
 SHOWN = 8
 SWITCHES: dict[str, dict] = {

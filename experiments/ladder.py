@@ -22,7 +22,7 @@ from ganlib.training import new_state
 EPOCHS = 2
 BATCHES = 100  # in a round of the speed
 # What the textbook loop can do too.
-BASE = recipe("mnist", epochs=EPOCHS, real_label=1.0, dropout=0.0, ema_decay=0.0)
+BASE = recipe("textbook-tuned", epochs=EPOCHS, real_label=1.0, ema_decay=0.0)
 SETTINGS = {
     **MLP,
     "learning_rate": BASE.learning_rate_g,

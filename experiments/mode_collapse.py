@@ -37,7 +37,7 @@ from ganlib.sampling import sample_images, sample_noise, sample_pixels
 from ganlib.training import TrainState, Turn, fit, generator_step, new_state, train_step
 
 NAME = "mode_collapse"
-HEALTHY = recipe("mnist", epochs=8, ema_decay=0.0)
+HEALTHY = recipe("textbook-tuned", epochs=8, ema_decay=0.0)
 DIVISOR = 20
 COLLAPSED = replace(HEALTHY, learning_rate_d=HEALTHY.learning_rate_d / DIVISOR)
 SHOWN = 32

@@ -1,85 +1,166 @@
-"""How long until the distance of 200 epochs of the textbook recipe on MNIST is reached?
+"""How soon is a given distance reached on MNIST? One change after the other.
 
-    python -m experiments.time_to_quality --seeds 0 1 2 3 4 5 6 7 8 9
+    python -m experiments.time_to_quality --seeds 0 1 2 3 4
 
-The recipe mnist-speedrun takes turns with the textbook loop, whose time for 200 epochs
-follows from the images that it manages a second in the same minutes: with torch's own
-products of matrices, with those of the precision "medium", which is the recipe as it
-stands, and in bfloat16. Scoring is not timed.
+Begins with the textbook's loop and recipe, whose 200 epochs set the first goal, and ends
+with the recipe mnist-speedrun. Every 100 steps the generator is copied; the first copy
+that is as near as the goal counts. Steps do not depend on what else the machine does. How
+long a step takes is measured apart, all loops taking turns on one thread, so that the
+times that follow from both are ratios of one run.
 """
 
 import statistics
+import time
+from copy import deepcopy
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from experiments.common import distance, parser, score_generator, write_result
+from experiments.bench import Rates, ganlib_loop, ratio, take_turns
+from experiments.common import begin, distance, over_seeds, parser
 from experiments.textbook_loop import MLP, Mnist, TextbookLoop, mlps
-from ganlib import accelerate
-from ganlib.config import Config
+from ganlib.accelerate import matmul_precision
+from ganlib.config import Config, replace
 from ganlib.data import load
+from ganlib.ema import refresh_batchnorm
 from ganlib.recipes import recipe
 from ganlib.results import load_result
-from ganlib.training import new_state
+from ganlib.training import fit, new_state, train_step
 
-BATCHES = 200  # of the textbook loop, to measure its speed
+NAME = "time_to_quality"
 TEXTBOOK_EPOCHS = 200
-KINDS = {
-    "float32": {"matmul_precision": "highest"},
-    "medium": {},
-    "bfloat16": {"bfloat16": True},
+SECOND_GOAL = 60.0  # where the better recipe shows
+BATCHES = 100  # of each loop in a round of the speed
+INTERVAL = 100  # steps from one copy of the generator to the next
+MOST_EPOCHS = 60  # a run that has not reached its goal by then is given up
+
+# What each rung changes; the last one is mnist-speedrun.
+CHANGES: dict[str, dict[str, Any]] = {
+    "learning rate 0.001, beta1 0.5": {
+        "learning_rate_g": 1e-3,
+        "learning_rate_d": 1e-3,
+        "beta1": 0.5,
+    },
+    "average of G, 0.998": {"ema_decay": 0.998},
+    "label 0.9": {"real_label": 0.9},
+    "BatchNorm in G": {"architecture": "batchnorm-mlp"},
+    "R1 of weight 0.3": {"r1_weight": 0.3},
+    "Adam with betas 0 and 0.9": {"beta1": 0.0, "beta2": 0.9},
+    "average 0.99": {"ema_decay": 0.99},
+    "noise of 10 numbers": {"latent_dim": 10},
+    "D's learning rate halved": {"learning_rate_d": 5e-4},
 }
 
 
-def target() -> float:
+def rungs() -> dict[str, Config]:
+    """{change: config with it and with all before it}."""
+    config = recipe("textbook")
+    found = {}
+    for name, changes in CHANGES.items():
+        config = replace(config, **changes)
+        found[name] = config
+    return found
+
+
+FAR = {  # runs towards the second goal
+    "textbook-tuned": recipe("textbook-tuned"),
+    "mnist": recipe("mnist"),
+}
+
+
+def textbook_target() -> float:
     """Mean distance of the textbook recipe's 200 epochs, over the scoreboard's seeds."""
     runs = load_result("scoreboard/textbook-on-mnist")["runs"]
     last = str(TEXTBOOK_EPOCHS)
     return statistics.mean(run["scores"][last]["frechet"] for run in runs)
 
 
-def run(config: Config, pixels: Tensor, goal: float) -> dict:
-    """Train one run -> seconds and distance by epoch, and when the goal was reached."""
-    state = new_state(config)
-    epochs = []
-    for record in accelerate.fit(state, pixels):
-        epochs.append({"seconds": record.seconds, "frechet": distance(state)})
-    reached = [one["seconds"] for one in epochs if one["frechet"] <= goal]
+def first_within(
+    copies: list[tuple[int, nn.Module]], config: Config, goal: float
+) -> tuple[int, float] | None:
+    """The steps and the distance of the first copy that is as near as the goal."""
+    for step, G in copies:
+        if config.ema_decay:
+            refresh_batchnorm(G, config.latent_dim)
+        found = distance(G, config)
+        if found <= goal:
+            return step, found
+    return None
+
+
+def run(config: Config, pixels: Tensor, goals: list[float]) -> list[dict | None]:
+    """For each goal, in falling order: steps, images and distance where it is reached.
+
+    None for a goal that MOST_EPOCHS do not reach.
+    """
+    state = new_state(replace(config, epochs=MOST_EPOCHS))
+    copies: list[tuple[int, nn.Module]] = []
+
+    def turn(state, real):
+        if state.step and state.step % INTERVAL == 0:
+            copies.append((state.step, deepcopy(state.G_ema or state.G)))
+        return train_step(state, real)
+
+    left = list(goals)
+    reached: list[dict | None] = []
+    with matmul_precision(config.matmul_precision):
+        for record in fit(state, pixels, turn=turn):
+            last = deepcopy(state.sampling_generator)
+            now = distance(last, config)
+            print(config.recipe, config.seed, record.epoch, round(now), flush=True)
+            while left and now <= left[0]:
+                found = first_within(copies, config, left.pop(0))
+                step, value = found or (state.step, now)
+                images = step * config.batch_size
+                reached.append({"steps": step, "images": images, "frechet": value})
+            if not left:
+                return reached
+            copies.clear()
+    return reached + [None] * len(left)
+
+
+def measure_speed(pixels: Tensor) -> dict[str, dict[str, float]]:
+    """{loop: median images/s, and median ratio to the textbook's loop}, on one thread."""
+    textbook = TextbookLoop(*mlps(), MLP)
+    loops = {"textbook loop": lambda: textbook.epoch(Mnist(), BATCHES)}
+    configs = {"ganlib's loop": recipe("textbook"), **rungs(), **FAR}
+    for name, config in configs.items():
+        loops[name] = ganlib_loop(config, pixels, BATCHES)
+    rates: Rates = take_turns(loops)
     return {
-        "seed": config.seed,
-        "reached": reached[0] if reached else None,
-        "epochs": epochs,
-        "scores": score_generator(state),
+        name: {
+            "rate": statistics.median(values),
+            "ratio": ratio(values, rates["textbook loop"]),
+        }
+        for name, values in rates.items()
     }
 
 
 def main() -> None:
-    options = parser(__doc__, seeds=10).parse_args()
+    options = parser(__doc__, seeds=5, resumes=True).parse_args()
+    torch.set_num_threads(1)
     pixels = load("mnist", fallback=False).pixels
-    goal = target()
-    loop = TextbookLoop(*mlps(), MLP)
-    batches = Mnist()
-    loop.epoch(batches, BATCHES)  # warms up
-    rates: list[float] = []
-    runs: dict[str, list[dict]] = {kind: [] for kind in KINDS}
-    for seed in options.seeds:
-        rates.append(loop.epoch(batches, BATCHES))
-        for kind, changes in KINDS.items():
-            config = recipe("mnist-speedrun", seed=seed, **changes)
-            runs[kind].append(run(config, pixels, goal))
-            print(kind, seed, runs[kind][-1]["reached"], flush=True)
-        seconds = TEXTBOOK_EPOCHS * len(pixels) / statistics.median(rates)
-        result = {
-            "target": goal,
-            "textbook_rates": rates,
-            "textbook_seconds": seconds,
-            "runs": runs,
-        }
-        write_result("time_to_quality", result, options.out)
-    for kind, row in runs.items():
-        reached = [one["reached"] for one in row]
-        if None not in reached:
-            mean = statistics.mean(reached)
-            print(f"{kind}: {mean:.1f} s, {seconds / mean:.0f} times as fast")
+    facts = {
+        "target": textbook_target(),
+        "second_target": SECOND_GOAL,
+        "textbook_epochs": TEXTBOOK_EPOCHS,
+        "changes": CHANGES,
+    }
+    result = begin(NAME, facts, out=options.out, fresh=options.fresh)
+    if "speed" not in result:
+        result["speed"] = measure_speed(pixels)
+    first = [facts["target"]]
+    both = [facts["target"], SECOND_GOAL]
+    started = time.time()
+    for name, config in {**rungs(), **FAR}.items():
+        goals = both if name in FAR else first
+
+        def one_run(seed: int, config: Config = config, goals: list = goals) -> dict:
+            return {"reached": run(replace(config, seed=seed), pixels, goals)}
+
+        over_seeds(NAME, result, options.seeds, one_run, out=options.out, rung=name)
+        print(name, f"{time.time() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
