@@ -56,6 +56,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "beta1": TRAINING | SCORES,
     "feature_extractors": NETWORKS | SCORES | AVATARS | PICTURES,
     "generalization": TRAINING | SCORES,
+    "imagenet_features": NETWORKS | SCORES | PICTURES,
     "ladder": TRAINING | SPEED | SCORES,
     "mode_collapse": TRAINING | SCORES,
     "scaling": TRAINING | SPEED,

@@ -4,9 +4,9 @@
   folder. Where the package that holds it is missing, the build says so.
 - Thebe's scripts, which nothing uses, go.
 - The playground's script and style come only to pages that have a place for it.
-- Two directives show a shipped network: `explorer` its weights in a widget, on pages
-  whose notebook would be too large with them inside, and `network-facts` the metadata
-  of its file.
+- Three directives show a shipped network: `explorer` its weights in a widget, on pages
+  whose notebook would be too large with them inside, `network-facts` the metadata of
+  its file, and `network-scores` a table of the scores in it.
 - Every page has what a preview of it shows; a page for wrong addresses, robots.txt and,
   once html.baseurl in _config.yml names the public address, a sitemap are written.
   (The usual extensions for these need that address to begin with.)
@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from docutils import nodes
+from docutils.statemachine import StringList
 from ipywidgets.embed import dependency_state, embed_data
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -50,7 +51,24 @@ SITEMAP = (
     '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{}</urlset>\n'
 )
 WIDGET = "application/vnd.jupyter.widget"
-LISTS = "history", "scores_by_epoch", "modules"  # too long to show
+# Too long to show, or shown by network-scores.
+LISTS = "history", "scores_by_epoch", "modules", "behaviour"
+SCORES = {  # a score, its words, which way is better, and its digits behind the point
+    "frechet": ("{term}`Fréchet distance`", "low", 1),
+    "frechet_even": ("the same, classes weighed evenly", "low", 1),
+    "kid": ("{term}`kernel distance`", "low", 1),
+    "precision": ("{term}`precision`", "high", 2),
+    "recall": ("{term}`recall`", "high", 2),
+    "density": ("{term}`density`", "near 1", 2),
+    "coverage": ("{term}`coverage`", "high", 2),
+    "classes": ("classes that occur", "high", 0),
+    "kl": ("KL divergence from the real shares of classes", "low", 3),
+}
+NEAREST = {
+    "training": "median distance to the nearest of 4,000 training images",
+    "unseen": "the same to 4,000 images that it has not seen",
+    "real": "the same between training images",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +76,7 @@ logger = logging.getLogger(__name__)
 def setup(app):
     app.add_directive("explorer", Explorer)
     app.add_directive("network-facts", NetworkFacts)
+    app.add_directive("network-scores", NetworkScores)
     app.connect("config-inited", use_local_mathjax)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("html-page-context", mend_citations)
@@ -236,6 +255,55 @@ class NetworkFacts(SphinxDirective):
             lines.append(f"{key}: {text}")
         text = "\n".join(lines)
         return [nodes.literal_block(text, text, language="text")]
+
+
+class NetworkScores(SphinxDirective):
+    """```{network-scores} NAME NAME```: a table of what shipped networks score.
+
+    ± is the standard deviation over five other draws of noise.
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self):
+        names = self.arguments[0].split()
+        for name in names:
+            self.env.note_dependency(str(ASSETS / f"{name}.safetensors"))
+        try:
+            facts = [read_metadata(name) for name in names]
+        except GanlibError as error:
+            raise self.error(str(error)) from None
+        lines = scores_table(names, facts)
+        node = nodes.Element()
+        self.state.nested_parse(StringList(lines, source="network-scores"), 0, node)
+        return node.children
+
+
+def scores_table(names, facts):
+    """Lines of a Markdown table: a row for each score, a column for each network."""
+    heads = ["Measure", "Better", *(f"`{name}`" for name in names)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for score, (words, better, digits) in SCORES.items():
+        cells = [_score(one, score, digits) for one in facts]
+        if any(cells):
+            lines.append(f"| {words} | {better} | {' | '.join(cells)} |")
+    for key, words in NEAREST.items():
+        values = [one.get("nearest", {}).get(key) for one in facts]
+        cells = ["–" if value is None else f"{value:.2f}" for value in values]
+        if set(cells) != {"–"}:
+            lines.append(f"| {words} | | {' | '.join(cells)} |")
+    return lines
+
+
+def _score(facts, score, digits):
+    """A cell of the table: the score and its spread; nothing if there is none."""
+    value = facts["scores"].get(score)
+    if value is None:
+        return ""
+    spread = facts.get("spread", {}).get(score)
+    plus_minus = "" if spread is None else f"\u202f±\u202f{spread:.{digits}f}"
+    return f"{value:.{digits}f}{plus_minus}"
 
 
 def _rounded(value):

