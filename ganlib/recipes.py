@@ -28,7 +28,7 @@ RECIPES = {
         beta2=0.9,
         real_label=0.9,
         r1_weight=0.3,
-        ema_decay=0.998,
+        ema_decay=0.999,
     ),
     # The same for 200 epochs; which epoch to keep, experiments/stopping.py decides.
     "mnist-long": Config(
@@ -58,7 +58,7 @@ RECIPES = {
         beta2=0.9,
         real_label=0.9,
         r1_weight=0.3,
-        ema_decay=0.998,
+        ema_decay=0.999,
     ),
     # As soon as possible as good as 200 epochs of the textbook recipe.
     "mnist-speedrun": Config(
