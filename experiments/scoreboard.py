@@ -31,6 +31,7 @@ DATASETS = "mnist", "fashion-mnist"
 SEEDS = 5
 MEASURES = {  # a score, its heading, and its digits behind the point
     "frechet": ("Fréchet", 0),
+    "frechet_even": ("Even", 0),
     "kid": ("KID", 0),
     "precision": ("Prec.", 2),
     "recall": ("Recall", 2),
@@ -97,8 +98,13 @@ def rows() -> list[tuple[str, str, dict]]:
 
 
 def cell(runs: list[dict], epoch: int, measure: str) -> tuple[float, str]:
-    """A measure at an epoch: its mean over the seeds, and that ± standard deviation."""
-    values = [run["scores"][str(epoch)][measure] for run in runs]
+    """A measure at an epoch: its mean over the seeds, and that ± standard deviation.
+
+    A dash where older runs lack the measure.
+    """
+    values = [run["scores"][str(epoch)].get(measure) for run in runs]
+    if None in values:
+        return float("nan"), "–"
     _, digits = MEASURES[measure]
     mean, spread = statistics.mean(values), statistics.stdev(values)
     # Narrow spaces that do not break: one word.
