@@ -33,7 +33,7 @@ from ganlib.errors import GanlibError
 from ganlib.widgets import BROWSER, explore
 
 sys.path.append(str(Path(__file__).parents[2]))
-from scripts import set_address  # noqa: E402
+from scripts import set_address
 
 MATHJAX = "tex-svg-full.js"  # the variant that fetches no fonts
 PLAYGROUND = 'class="gan-playground"'
