@@ -7,6 +7,8 @@
 - Three directives show a shipped network: `explorer` its weights in a widget, on pages
   whose notebook would be too large with them inside, `network-facts` the metadata of
   its file, and `network-scores` a table of the scores in it.
+- Buttons and links that need the repository's address get it, as scripts/set_address.py
+  finds it; where there is none, they are left out.
 - Every page has what a preview of it shows; a page for wrong addresses, robots.txt and,
   once html.baseurl in _config.yml names the public address, a sitemap are written.
   (The usual extensions for these need that address to begin with.)
@@ -14,6 +16,7 @@
 
 import json
 import re
+import sys
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +31,9 @@ from sphinx.util.docutils import SphinxDirective
 from ganlib.checkpoint import ASSETS, load_generator, read_metadata
 from ganlib.errors import GanlibError
 from ganlib.widgets import BROWSER, explore
+
+sys.path.append(str(Path(__file__).parents[2]))
+from scripts import set_address
 
 MATHJAX = "tex-svg-full.js"  # the variant that fetches no fonts
 PLAYGROUND = 'class="gan-playground"'
@@ -70,6 +76,9 @@ NEAREST = {
     "real": "the same between training images",
 }
 
+# Parts of a page for a book that has an address, and for one that has none.
+PART = re.compile(r"^% (with|without) address\n(.*?)^% end\n", re.M | re.S)
+
 logger = logging.getLogger(__name__)
 
 
@@ -77,7 +86,11 @@ def setup(app):
     app.add_directive("explorer", Explorer)
     app.add_directive("network-facts", NetworkFacts)
     app.add_directive("network-scores", NetworkScores)
+    app.add_config_value("book_repository", None, "env")
     app.connect("config-inited", use_local_mathjax)
+    app.connect("config-inited", find_repository)
+    app.connect("source-read", fill_in_repository)
+    app.connect("doctree-read", unlink_nowhere)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("html-page-context", mend_citations)
     app.connect("html-page-context", add_scripts)
@@ -95,6 +108,35 @@ def use_local_mathjax(app, config):
         script = Path(package.origin).parent / "static" / "mathjax" / MATHJAX
         config.html_static_path.append(str(script))
         config.mathjax_path = MATHJAX
+
+
+def find_repository(app, config):
+    """Point the buttons at the repository, or leave them out if it has no address."""
+    if config.book_repository is None:
+        config.book_repository = set_address.find() or ""
+    options = config.html_theme_options
+    if config.book_repository:
+        options["repository_url"] = f"https://github.com/{config.book_repository}"
+        return
+    options.pop("repository_url", None)
+    options["launch_buttons"] = {}
+    for button in ("repository", "issues", "edit_page", "source"):
+        options.pop(f"use_{button}_button", None)
+
+
+def fill_in_repository(app, docname, source):
+    """The address for its placeholder, and the parts of a page that are for it."""
+    slug = app.config.book_repository
+    wanted = "with" if slug else "without"
+    text = PART.sub(lambda part: part[2] if part[1] == wanted else "", source[0])
+    source[0] = text.replace(set_address.PLACEHOLDER, slug) if slug else text
+
+
+def unlink_nowhere(app, doctree):
+    """Leave the words of links to a repository that has no address, not the links."""
+    for link in list(doctree.findall(nodes.reference)):
+        if set_address.PLACEHOLDER in link.get("refuri", ""):
+            link.replace_self(link.children)
 
 
 def say_what_is_fetched(app, exception):

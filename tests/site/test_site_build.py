@@ -148,3 +148,20 @@ def test_a_long_first_paragraph_is_cut_between_words(build):
     assert (
         book_site.summary(nodes.section("", nodes.paragraph(text="Too short."))) == ""
     )
+
+
+LINKED = (
+    "\n`Code <https://github.com/OWNER/REPOSITORY/blob/main/a.py>`__\n\n"
+    "% with address\nPublic.\n\n% end\n% without address\nNot yet.\n\n% end\n"
+)
+
+
+@pytest.mark.parametrize("slug", ["", "me/book"])
+def test_links_to_the_repository_lead_there_or_are_words(build, monkeypatch, slug):
+    monkeypatch.setitem(PAGES, "index.rst", PAGES["index.rst"] + LINKED)
+    monkeypatch.setattr(book_site.set_address, "find", lambda: slug or None)
+    site, _ = build()
+    page = (site / "index.html").read_text()
+    assert "OWNER/REPOSITORY" not in page and "Code" in page
+    assert ("https://github.com/me/book/blob/main/a.py" in page) == bool(slug)
+    assert ("Public." in page, "Not yet." in page) == (bool(slug), not slug)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,31 +57,70 @@ def test_no_two_places_disagree():
     assert set_address.disagreements() == []
 
 
-def test_every_notebook_installs_from_the_address():
-    wanted = f"git+https://github.com/{set_address.current()}"
-    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    assert notebooks
-    for notebook in notebooks:
-        cells = json.loads(notebook.read_text())["cells"]
-        first = next(cell for cell in cells if cell["cell_type"] == "code")
-        assert wanted in "".join(first["source"]), notebook.name
-
-
-def test_readme_and_front_page_lead_to_the_address():
-    address = f"https://github.com/{set_address.current()}"
-    for page in ("README.md", "book/index.md"):
-        assert address in (ROOT / page).read_text(), page
-
-
-def test_the_command_sets_it_everywhere_and_nothing_else(copy):
-    before, old = contents(copy), set_address.current(copy)
+def test_the_command_sets_it_everywhere_and_only_there(copy):
+    before = contents(copy)
     assert run(copy, "https://github.com/some-one/my.book-2") is None
-    wanted = {
-        path: text.replace(old.encode(), b"some-one/my.book-2")
-        for path, text in before.items()
-    }
-    assert contents(copy) == wanted
+    notebooks = [path for path in contents(copy) if path.suffix == ".ipynb"]
+    assert notebooks
+    for path in notebooks:
+        new, old = (json.loads(text[path]) for text in (contents(copy), before))
+        first = next(c for c in new["cells"] if c["cell_type"] == "code")
+        address = 'ADDRESS = "https://github.com/some-one/my.book-2"\n'
+        assert address in first["source"], path
+        for was, now in zip(old["cells"], new["cells"], strict=True):
+            if now is not first:
+                assert json.dumps(now) == json.dumps(was).replace(
+                    set_address.PLACEHOLDER, "some-one/my.book-2"
+                )
+    assert (
+        "git clone https://github.com/some-one/my.book-2"
+        in (copy / "README.md").read_text()
+    )
     assert run(copy) is None
+
+
+def test_a_copy_without_an_address_leads_nowhere(copy):
+    run(copy, f"https://github.com/{set_address.PLACEHOLDER}")
+    assert run(copy) is None
+    readme = (copy / "README.md").read_text()
+    assert set_address.PLACEHOLDER not in readme and "git clone" not in readme
+    assert set_address.SET_IT in readme
+    for path in (copy / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        first = next(cell for cell in cells if cell["cell_type"] == "code")
+        assert set_address.PLACEHOLDER not in "".join(first["source"])
+
+
+def test_a_first_cell_without_an_address_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GANLIB_URL", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match="into ADDRESS above"):
+        exec(set_address.FIRST_CELL, {})
+
+
+@pytest.mark.parametrize(
+    "origin, slug",
+    [
+        ("https://github.com/me/my.book.git", "me/my.book"),
+        ("https://me:word@github.com/me/book", "me/book"),
+        ("git@github.com:me/book.git", "me/book"),
+        ("ssh://git@github.com/me/book", "me/book"),
+        ("https://gitlab.com/me/book", None),
+        ("/somewhere/book", None),
+        (None, None),
+    ],
+)
+def test_the_address_is_found_in_gits_origin(copy, origin, slug):
+    run(copy, f"https://github.com/{set_address.PLACEHOLDER}")
+    subprocess.run(["git", "init", "-q", copy], check=True)
+    if origin:
+        command = ["git", "-C", copy, "remote", "add", "origin", origin]
+        subprocess.run(command, check=True)
+    assert set_address.find(copy, {}) == slug
+    assert set_address.find(copy, {"GITHUB_REPOSITORY": "flow/book"}) == "flow/book"
+    run(copy, "https://github.com/by/hand")
+    assert set_address.find(copy, {"GITHUB_REPOSITORY": "flow/book"}) == "by/hand"
 
 
 def test_there_and_back_leaves_every_byte(copy):
