@@ -11,7 +11,7 @@ from scripts import set_address
 
 ROOT = Path(__file__).parents[2]
 STRAYS = [
-    ("notebooks/01_problem.ipynb", '"git+https://github.com/else/where"'),
+    ("notebooks/01_problem.ipynb", "git+https://github.com/else/where"),
     ("README.md", "git clone https://github.com/else/where folder"),
     ("README.md", "git clone --depth 1 https://github.com/else/where.git"),
     (
@@ -49,8 +49,14 @@ def contents(folder):
 
 
 def append(path, text):
-    with open(path, "a") as file:
-        file.write(text)
+    """Add text at the end of a file, in a notebook as a cell."""
+    if path.suffix != ".ipynb":
+        with open(path, "a") as file:
+            file.write(text)
+        return
+    notebook = json.loads(path.read_text())
+    notebook["cells"].append({"cell_type": "markdown", "source": [text]})
+    path.write_text(json.dumps(notebook))
 
 
 def test_no_two_places_disagree():
