@@ -34,7 +34,7 @@ def pack(pixels: Tensor) -> bytes:
 
 
 def main() -> None:
-    FILE.write_bytes(pack(load("mnist").pixels[:COUNT]))
+    FILE.write_bytes(pack(load("mnist", fallback=False).pixels[:COUNT]))
 
 
 if __name__ == "__main__":

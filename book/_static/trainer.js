@@ -10,7 +10,7 @@
 
   /** Trains between messages; `core` is what ganTrainerCore gives. */
   function serve(core) {
-    const SLICE = 60; // milliseconds of training before messages are looked at
+    const SLICE = 100; // milliseconds of training before messages are looked at
     const PICTURE_EVERY = 250;
     let game, who = "both", running = false, said, steps, busy, pictured = 0;
     const next = new MessageChannel();
@@ -42,7 +42,7 @@
         }
         steps += 1;
       } while (performance.now() - started < SLICE);
-      busy = busy + performance.now() - started;
+      busy += performance.now() - started;
       const now = performance.now(), due = now - pictured > PICTURE_EVERY;
       if (due) pictured = now;
       if (!game.finite) running = false;
@@ -90,10 +90,22 @@
 
   const HEALTHY = { rateD: 1e-3, rateG: 1e-3, beta1: 0.5, realLabel: 0.9, r1: 0 };
   const PRESETS = {
-    healthy: { name: "Healthy", settings: HEALTHY, words: "Both learn at the same rate, and Adam's memory is short. After a few hundred steps strokes join into digits." },
-    memory: { name: "Long memory", settings: { ...HEALTHY, beta1: 0.9, realLabel: 1 }, words: "" },
-    still: { name: "G stands still", settings: { ...HEALTHY, rateG: 0 }, words: "" },
-    slow: { name: "D too slow", settings: { ...HEALTHY, rateD: 1e-5 }, words: "" },
+    healthy: {
+      name: "Healthy", settings: HEALTHY,
+      words: "Both learn at the same rate, and Adam forgets soon. First grey blots, then strokes, then digits.",
+    },
+    memory: {
+      name: "Long memory", settings: { ...HEALTHY, beta1: 0.9, realLabel: 1 },
+      words: "Adam's usual beta1 of 0.9 with this learning rate: all noise ends in the same speckles, and Loss_G climbs to 5 and more.",
+    },
+    still: {
+      name: "G stands still", settings: { ...HEALTHY, rateG: 0 },
+      words: "G's learning rate is 0. D alone learns, soon errs no more, and the pictures stay noise.",
+    },
+    slow: {
+      name: "D too slow", settings: { ...HEALTHY, rateD: 1e-5 },
+      words: "D learns a hundred times more slowly than G. G's loss is low, and all noise ends in one pattern that D has not yet learned to refuse.",
+    },
   };
   const NEVER = -5.1; // place of a rate's slider that means 0
   const rate = (label) => ({ label, min: NEVER, max: -2, step: 0.1, read: (place) => (place <= NEVER ? 0 : Number((10 ** place).toPrecision(2))), place: (value) => (value ? Math.log10(value) : NEVER), say: (value) => (value ? value.toPrecision(2) : "0") });
@@ -192,10 +204,10 @@
 
   /** Images (COLUMNS², 28, 28) -> the canvas, in rows. */
   function paint(canvas, bytes) {
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d"), image = context.createImageData(SIDE, SIDE), size = SIDE * SIDE;
+    const greys = new Uint32Array(image.data.buffer); // a grey is four bytes: three times itself, and no transparency
     for (let n = 0; n < COLUMNS ** 2; n++) {
-      const image = context.createImageData(SIDE, SIDE);
-      for (let i = 0; i < SIDE * SIDE; i++) image.data.set([bytes[n * SIDE * SIDE + i], bytes[n * SIDE * SIDE + i], bytes[n * SIDE * SIDE + i], 255], 4 * i);
+      for (let i = 0; i < size; i++) greys[i] = 0xff000000 | (bytes[n * size + i] * 0x010101);
       context.putImageData(image, (n % COLUMNS) * (SIDE + GAP), Math.floor(n / COLUMNS) * (SIDE + GAP));
     }
   }

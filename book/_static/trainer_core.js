@@ -18,7 +18,7 @@ function ganTrainerCore(kernel) {
   /** The best kernel that this browser runs, or the one asked for: "relaxed", "simd" or "plain". */
   function load(wanted) {
     for (const [name, text] of [["relaxed", RELAXED], ["simd", SIMD]]) {
-      if (wanted !== undefined && wanted !== name) continue;
+      if ((wanted ?? name) !== name) continue;
       if (typeof WebAssembly === "undefined" || !WebAssembly.validate(bytesOf(text))) continue;
       const memory = new WebAssembly.Memory({ initial: PAGES });
       const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytesOf(text)), { page: { memory } });
