@@ -121,7 +121,7 @@
   const MACHINES = {
     relaxed: "Matrix products in WebAssembly with relaxed SIMD.",
     simd: "Matrix products in WebAssembly with SIMD; this browser has no relaxed SIMD, which is faster.",
-    plain: "Matrix products in plain JavaScript, 20 to 40 times slower: this browser has no WebAssembly SIMD. Digits take half an hour or more.",
+    plain: "Matrix products in plain JavaScript, about 20 times slower: this browser has no WebAssembly SIMD. Digits take a quarter of an hour or more.",
   };
   const LINES = {
     lossD: { name: "Loss_D", colour: "blue", dash: [], panel: 0 },
