@@ -298,13 +298,17 @@ class TrainInBrowser(SphinxDirective):
     def run(self):
         for path in BROWSER.iterdir():
             self.env.note_dependency(str(path))
-        place = nodes.container(classes=[TRAINER])
+        place = nodes.Element()
         self.state.nested_parse(self.content, self.content_offset, place)
         parts = {"esm": ExplorerWidget._esm, "css": ExplorerWidget._css}
         text = json.dumps(parts).replace("</", "<\\/")
-        html = f'<script type="application/json" data-explorer>{text}</script>'
-        place += nodes.raw("", html, format="html")
-        return [place]
+        start = f'<div class="{TRAINER}">'
+        end = f'<script type="application/json" data-explorer>{text}</script></div>'
+        return [
+            nodes.raw("", start, format="html"),
+            *place.children,
+            nodes.raw("", end, format="html"),
+        ]
 
 
 class NetworkFacts(SphinxDirective):
