@@ -1,8 +1,8 @@
 """Write the digits that a page of the book trains on: book/_static/trainer_digits.js.
 
-Run: python -m scripts.browser_digits (it needs MNIST; see README.md). The first 10,000
-training images, rounded to 16 levels of grey, two pixels to a byte, packed with zlib and
-written as text that a script tag can load.
+Run: python -m scripts.browser_digits (it needs MNIST; see README.md). The first
+10,000 training images, rounded to 16 levels of grey, two pixels to a byte, packed with
+zlib and written as text that a script tag can load.
 """
 
 import base64

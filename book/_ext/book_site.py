@@ -32,7 +32,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from ganlib.checkpoint import ASSETS, load_generator, read_metadata
 from ganlib.errors import GanlibError
-from ganlib.widgets import BROWSER, Explorer as ExplorerWidget, explore
+from ganlib.widgets import BROWSER, explore
+from ganlib.widgets import Explorer as ExplorerWidget
 
 sys.path.append(str(Path(__file__).parents[2]))
 from scripts import set_address

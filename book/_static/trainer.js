@@ -11,8 +11,8 @@
   /** Trains between messages; `core` is what ganTrainerCore gives. */
   function serve(core) {
     const SLICE = 100; // milliseconds of training before messages are looked at
-    const PICTURE_EVERY = 250;
-    let game, who = "both", running = false, said, steps, busy, pictured = 0;
+    const REPORT_EVERY = 190, PICTURE_EVERY = 390; // showing costs the page time, too
+    let game, who = "both", running = false, said, steps, busy, reported = 0, pictured = 0;
     const next = new MessageChannel();
 
     function forget() {
@@ -43,10 +43,14 @@
         steps += 1;
       } while (performance.now() - started < SLICE);
       busy += performance.now() - started;
-      const now = performance.now(), due = now - pictured > PICTURE_EVERY;
-      if (due) pictured = now;
+      const now = performance.now();
       if (!game.finite) running = false;
-      report(due || !running);
+      if (now - reported > REPORT_EVERY || !running) {
+        const due = now - pictured > PICTURE_EVERY || !running;
+        reported = now;
+        if (due) pictured = now;
+        report(due);
+      }
       next.port2.postMessage(null);
     };
 

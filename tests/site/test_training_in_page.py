@@ -234,9 +234,7 @@ def test_each_player_can_learn_alone(blank, who, moves):
     script = f"const all = () => ['D', 'G'].map((name) => bytes(game[name].weights)), before = all(), said = game.step('{who}'); return [before, all(), said];"
     before, after, said = blank.run(None, script)
     moved = [
-        name
-        for name, old, new in zip("DG", before, after, strict=True)
-        if old != new
+        name for name, old, new in zip("DG", before, after, strict=True) if old != new
     ]
     assert "".join(moved) == moves
     assert ("lossD" in said, "lossG" in said) == ("D" in moves, "G" in moves)
@@ -377,9 +375,7 @@ def test_digits_are_loaded_when_the_reader_asks_and_the_page_shows_what_happens(
     assert set(latest) == {"lossD", "lossG", "real", "fake"}
     for key, value in latest.items():
         assert page.locator(f"[data-now={key}]").inner_text() == f"{value:.2f}"
-    assert (
-        "WebAssembly with relaxed SIMD" in page.locator(".gt-machine").inner_text()
-    )
+    assert "WebAssembly with relaxed SIMD" in page.locator(".gt-machine").inner_text()
     page.wait_for_timeout(400)
     assert step(page) == stopped
     assert f"Paused at step {stopped}" in page.get_by_role("status").inner_text()
@@ -410,7 +406,9 @@ def test_out_of_sight_it_pauses(opened):
 def test_g_that_stands_still_draws_the_same_and_mending_lets_it_move(opened):
     page = opened()
     press(page, "G stands still")
-    assert page.get_by_label("Learning rate of G").get_attribute("aria-valuetext") == "0"
+    assert (
+        page.get_by_label("Learning rate of G").get_attribute("aria-valuetext") == "0"
+    )
     press(page, "Start")
     reach(page, 1)
     first = sheet(page)
@@ -418,9 +416,9 @@ def test_g_that_stands_still_draws_the_same_and_mending_lets_it_move(opened):
     assert sheet(page) == first
     press(page, "Mend it")
     mended = step(page)
-    assert page.get_by_role("button", name="Healthy").get_attribute(
-        "aria-pressed"
-    ) == ("true")
+    assert page.get_by_role("button", name="Healthy").get_attribute("aria-pressed") == (
+        "true"
+    )
     assert not page.get_by_role("button", name="Mend it").is_visible()
     reach(page, mended + 30)
     assert mended >= 30 and sheet(page) != first
