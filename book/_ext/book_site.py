@@ -9,6 +9,8 @@
   its file, and `network-scores` a table of the scores in it.
 - Buttons and links that need the repository's address get it, as scripts/set_address.py
   finds it; where there is none, they are left out.
+- The directive `train-in-browser` makes a place in which the reader's browser trains a
+  GAN; its scripts, too, come only to pages that have one.
 - Every page has what a preview of it shows; a page for wrong addresses, robots.txt and,
   once html.baseurl in _config.yml names the public address, a sitemap are written.
   (The usual extensions for these need that address to begin with.)
@@ -31,12 +33,14 @@ from sphinx.util.docutils import SphinxDirective
 from ganlib.checkpoint import ASSETS, load_generator, read_metadata
 from ganlib.errors import GanlibError
 from ganlib.widgets import BROWSER, explore
+from ganlib.widgets import Explorer as ExplorerWidget
 
 sys.path.append(str(Path(__file__).parents[2]))
 from scripts import set_address
 
 MATHJAX = "tex-svg-full.js"  # the variant that fetches no fonts
 PLAYGROUND = 'class="gan-playground"'
+TRAINER = "gan-trainer"
 EXPLORER = "shipped-explorer"
 # A page opened from a folder may not read other pages, from which the search takes its
 # excerpts; titles it has.
@@ -87,6 +91,7 @@ def setup(app):
     app.add_directive("network-facts", NetworkFacts)
     app.add_directive("network-scores", NetworkScores)
     app.add_config_value("book_repository", None, "env")
+    app.add_directive("train-in-browser", TrainInBrowser)
     app.connect("config-inited", use_local_mathjax)
     app.connect("config-inited", find_repository)
     app.connect("source-read", fill_in_repository)
@@ -180,6 +185,9 @@ def add_scripts(app, pagename, templatename, context, doctree):
     if PLAYGROUND in body:
         app.add_js_file("playground.js", loading_method="defer")
         app.add_css_file("playground.css")
+    if TRAINER in body:
+        app.add_js_file("trainer.js", loading_method="defer")
+        app.add_css_file("trainer.css")
     scripts = " ".join(_text_of(script) for script in context["script_files"])
     if EXPLORER in body and "widgets.js" not in scripts:
         app.add_js_file("widgets.js")
@@ -277,6 +285,31 @@ class Explorer(SphinxDirective):
             "</div>"
         )
         return [nodes.raw("", html, format="html")]
+
+
+class TrainInBrowser(SphinxDirective):
+    """```{train-in-browser}```: a place in which the reader's browser trains a GAN.
+
+    What stands inside the directive is shown until training starts, and stays where
+    there is no JavaScript. The explorer's own module opens on what was trained.
+    """
+
+    has_content = True
+
+    def run(self):
+        for path in BROWSER.iterdir():
+            self.env.note_dependency(str(path))
+        place = nodes.Element()
+        self.state.nested_parse(self.content, self.content_offset, place)
+        parts = {"esm": ExplorerWidget._esm, "css": ExplorerWidget._css}
+        text = json.dumps(parts).replace("</", "<\\/")
+        start = f'<div class="{TRAINER}">'
+        end = f'<script type="application/json" data-explorer>{text}</script></div>'
+        return [
+            nodes.raw("", start, format="html"),
+            *place.children,
+            nodes.raw("", end, format="html"),
+        ]
 
 
 class NetworkFacts(SphinxDirective):

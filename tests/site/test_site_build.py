@@ -1,5 +1,6 @@
 """What the book's own Sphinx extension writes, on a book of two pages that is built in a second."""
 
+import json
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -14,7 +15,8 @@ import book_site  # noqa: E402
 PAGES = {
     "index.rst": "A & B\n=====\n\nShort.\n\nThis is the first paragraph that has at least ten words in it.\n\n"
     ".. toctree::\n\n   deep/play\n",
-    "deep/play.rst": 'Play\n====\n\nHere.\n\n.. raw:: html\n\n   <div class="gan-playground"></div>\n\n.. math:: x^2\n',
+    "deep/play.rst": 'Play\n====\n\nHere.\n\n.. raw:: html\n\n   <div class="gan-playground"></div>\n\n.. math:: x^2\n\n'
+    ".. train-in-browser::\n\n   This stays without JavaScript.\n",
 }
 ADDRESS = "https://someone.example/book/"
 
@@ -133,6 +135,19 @@ def test_the_playground_comes_only_where_it_has_a_place(build):
             wanted,
             wanted,
         ), name
+
+
+def test_the_training_comes_only_where_it_has_a_place_with_the_explorer_in_it(build):
+    site, _ = build()
+    for name, wanted in {"index.html": 0, "deep/play.html": 1, "404.html": 0}.items():
+        text = (site / name).read_text()
+        found = text.count("trainer.js"), text.count("trainer.css")
+        assert found == (wanted, wanted), name
+    place = (site / "deep" / "play.html").read_text().split('<div class="gan-trainer">')
+    words, parts = place[1].split('<script type="application/json" data-explorer>')
+    assert "<p>This stays without JavaScript.</p>" in words
+    parts = json.loads(parts.split("</script></div>")[0])
+    assert "export default { render }" in parts["esm"] and ".ganlib" in parts["css"]
 
 
 def test_a_long_first_paragraph_is_cut_between_words(build):
