@@ -21,7 +21,7 @@ LAYERS = [
     {"recipes", "data", "losses", "models", "sampling", "augment", "plotting"},
     {"ema"},
     {"training"},
-    {"checkpoint", "results", "tensorboard", "widgets", "jovian"},
+    {"checkpoint", "results", "export", "tensorboard", "widgets", "jovian"},
     {"metrics", "accelerate"},
     {"cli"},
     {"__main__"},
@@ -90,8 +90,12 @@ def test_the_version_of_the_citation_is_that_of_the_library():
 
 def test_requirements_are_those_of_the_package_and_its_extras():
     project = PROJECT["project"]
+    extras = dict(project["optional-dependencies"])
+    no_page = extras.pop("onnx") + extras.pop("completion")
+    tests = (ROOT / "tests" / "requirements.txt").read_text().splitlines()
+    assert set(no_page) <= set(tests)
     wanted = project["dependencies"] + [
-        line for extra in project["optional-dependencies"].values() for line in extra
+        line for extra in extras.values() for line in extra
     ]
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == wanted
