@@ -43,7 +43,7 @@ def sample_pixels(
 
 
 def pixels_of(G: nn.Module, noise: Tensor) -> Tensor:
-    """Noise (N, latent_dim), however many -> images as bytes (N, C, H, W) on the CPU."""
+    """Noise (N, latent_dim), any N -> images as bytes (N, C, H, W) on the CPU."""
     parts = [denormalize(sample_images(G, z)).cpu() for z in noise.split(500)]
     return torch.cat(parts)
 

@@ -134,7 +134,7 @@ def load(
 
 
 def _split_options(path: str) -> tuple[str, dict[str, str]]:
-    """ "pets,square=pad" -> ("pets", {"square": "pad"}), unless a place is so called."""
+    """ "pets,square=pad" -> ("pets", {"square": "pad"}), or a place of that name."""
     options: dict[str, str] = {}
     while not os.path.exists(os.path.expanduser(path)):
         found = re.fullmatch(r"(.+),(square|ground)=([^,]*)", path, re.DOTALL)

@@ -208,9 +208,9 @@ def _list_images(place: Path, archive: ZipFile | None) -> Files:
 def _map_or_decode(
     place: Path, archive: ZipFile | None, files: Files, part: str, form: Form
 ) -> Decoded:
-    """The images in a part of `place`, mapped from a cache: an .npy file with JSON behind the array.
+    """The images in a part of `place`, mapped from a cache.
 
-    If that is not there, broken, of other files or of another reader, all images are
+    It is an .npy file with JSON behind the array. If that is not there, broken, of other files or of another reader, all images are
     decoded into a new one, which takes its place when it is whole.
     """
     folder = cache_folder()
