@@ -147,8 +147,8 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="FILE",
         required=True,
-        help=".npz: an array; .png: a grid; FOLDER/: a .png each; .gif or .webp: a walk "
-        "through noise",
+        help=".npz: an array; .png: a grid; FOLDER/: a .png each; .gif or .webp: a "
+        "walk through noise",
     )
 
 

@@ -210,8 +210,9 @@ def _map_or_decode(
 ) -> Decoded:
     """The images in a part of `place`, mapped from a cache.
 
-    It is an .npy file with JSON behind the array. If that is not there, broken, of other files or of another reader, all images are
-    decoded into a new one, which takes its place when it is whole.
+    It is an .npy file with JSON behind the array. If that is not there, broken, of
+    other files or of another reader, all images are decoded into a new one, which takes
+    its place when it is whole.
     """
     folder = cache_folder()
     way = json.dumps([os.fsdecode(place), part, form])
