@@ -1,8 +1,9 @@
-"""The command line: ganlib train, ganlib sample, ganlib score."""
+"""The command line: ganlib train, sample, score, export and list."""
 
 import argparse
 import io
 import json
+import math
 import sys
 import warnings
 import zipfile
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ganlib import __version__
 from ganlib.accelerate import distributed, fit
 from ganlib.checkpoint import (
     load_generator,
@@ -25,17 +27,23 @@ from ganlib.checkpoint import (
     save_run,
     shipped,
 )
-from ganlib.config import parse_field
-from ganlib.data import NAMES, load
+from ganlib.config import Config, parse_field, replace
+from ganlib.data import ABOUT, NAMES, load
 from ganlib.errors import GanlibError
+from ganlib.export import export_onnx
 from ganlib.files import write_atomic
 from ganlib.metrics import MIN_IMAGES, load_feature_extractor, score, subsample
+from ganlib.plotting import image_grid
 from ganlib.recipes import RECIPES, recipe
-from ganlib.sampling import sample_pixels
+from ganlib.results import network_summary, spread, summary
+from ganlib.sampling import pixels_of, sample_noise, walk
 from ganlib.tensorboard import log_epoch, open_tensorboard
 from ganlib.training import Sampler, TrainState, check_images
 
 MAX_BYTES = 2**30  # of the images in one .npz file
+ENDINGS = ".npz", ".png", ".gif", ".webp"  # of what sample writes
+FRAME_SECONDS = 0.06  # of a walk
+FRAME_SIDE = 128  # pixels, at least: smaller images are enlarged
 MAX_THREADS = 8  # more are slower: the matrices are small
 
 
@@ -47,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(min(MAX_THREADS, torch.get_num_threads()))
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning
         try:
@@ -78,10 +89,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="ganlib", description="Train a GAN of the book, sample from it, score it."
     )
-    commands = parser.add_subparsers(required=True, metavar="train | sample | score")
+    parser.set_defaults(command=None)
+    parser.add_argument("--version", action="version", version=f"ganlib {__version__}")
+    try:
+        import shtab
+    except ImportError:  # an extra
+        pass
+    else:
+        shtab.add_argument_to(parser, help="print a script that completes commands")
+    commands = parser.add_subparsers(metavar="train | sample | score | export | list")
     _add_train(commands.add_parser("train", help="train a recipe in a folder"))
-    _add_sample(commands.add_parser("sample", help="draw images into an .npz file"))
+    _add_sample(commands.add_parser("sample", help="draw images into files"))
     _add_score(commands.add_parser("score", help="compare images with real ones"))
+    _add_export(commands.add_parser("export", help="write a generator for others"))
+    listing = commands.add_parser("list", help="recipes, data sets, shipped networks")
+    listing.set_defaults(command=_list)
     return parser
 
 
@@ -121,7 +143,13 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add("generator", help=f"file, folder of a run, or one of: {', '.join(shipped())}")
     add("--count", type=int, default=64, help="images (default: 64)")
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
-    add("--out", metavar="FILE.npz", type=Path, required=True)
+    add(
+        "--out",
+        metavar="FILE",
+        required=True,
+        help=".npz: an array; .png: a grid; FOLDER/: a .png each; .gif or .webp: a "
+        "walk through noise",
+    )
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
@@ -135,7 +163,16 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         help="its test images, or all of an undivided set (default: mnist)",
     )
     add("--count", type=int, default=10_000, help="at most, of each (default: 10000)")
+    add("--json", action="store_true", help="print json in the place of the table")
     add("--data", metavar="ROOT", help="torchvision data root (default: GANLIB_DATA)")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    parser.set_defaults(command=_export)
+    add("generator", help=f"file, folder of a run, or one of: {', '.join(shipped())}")
+    add("--to", choices=["onnx"], required=True, help="the format")
+    add("--out", metavar="FILE", type=Path, help="default: GENERATOR.onnx, here")
 
 
 def _check_range(option: str, value: int, low: int, high: int) -> None:
@@ -147,10 +184,7 @@ def _check_range(option: str, value: int, low: int, high: int) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     _check_range("--models-every", options.models_every, 0, 100_000)
-    changes = dict(parse_field(text) for text in options.set)
-    for name in ("dataset", "epochs", "batch_size", "seed"):
-        if getattr(options, name) is not None:
-            changes[name] = getattr(options, name)
+    changes = _changes(options)
     config = recipe(options.recipe, **changes)
     out = options.out or Path("runs") / config.recipe
     with distributed.process_group(options.device) as device:
@@ -159,7 +193,12 @@ def _train(options: argparse.Namespace) -> None:
         else:
             state = new_run(config, out, device)
         with distributed.main_first():
-            pixels = _load_for(state, options.data)
+            pixels = _load_for(state.config, changes, options.data)
+        if not state.history:
+            fitting = _fit_to_data(state.config, changes, pixels)
+            if fitting != state.config:
+                state = new_run(fitting, out, device)
+        check_images(state.config, pixels)
         distributed.check_same(
             **vars(state.config), epoch=len(state.history), images=len(pixels)
         )
@@ -167,12 +206,53 @@ def _train(options: argparse.Namespace) -> None:
         _train_and_save(state, pixels, sampler, out, options)
 
 
-def _load_for(state: TrainState, root: str | None) -> Tensor:
-    """Bytes (N, C, H, W) that `state` can be trained on."""
-    config = state.config
-    images = load(config.dataset, root=root, fallback=False, size=config.image_size)
-    check_images(config, images.pixels)
-    return images.pixels
+def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the config that are asked for; GanlibError if one is twice."""
+    changes: dict[str, Any] = {}
+    for name in ("dataset", "epochs", "batch_size", "seed"):
+        if getattr(options, name) is not None:
+            changes[name] = getattr(options, name)
+    for text in options.set:
+        name, value = parse_field(text)
+        if name in changes or name == "recipe":
+            raise GanlibError(f"{name} is given twice; give it once.")
+        changes[name] = value
+    return changes
+
+
+def _load_for(config: Config, changes: dict[str, Any], root: str | None) -> Tensor:
+    """Bytes (N, C, H, W) to train on; grey where the config asks or all images are."""
+    own = config.dataset.startswith("folder:")
+    any_channels = own and config.channels == 3 and "channels" not in changes
+    return load(
+        config.dataset,
+        root=root,
+        fallback=False,
+        size=config.image_size,
+        channels=None if any_channels else config.channels,
+    ).pixels
+
+
+def _fit_to_data(config: Config, changes: dict[str, Any], pixels: Tensor) -> Config:
+    """`config` with the channels and a batch size that a new run on `pixels` can have.
+
+    What was asked for by name stays; what changes is said.
+    """
+    channels, most = pixels.shape[1], len(pixels) // distributed.world_size()
+    if config.dataset.startswith("folder:") and config.channels == 3 > channels:
+        warnings.warn(
+            "All pictures are grey, so channels is 1; --set channels=3 keeps 3.",
+            stacklevel=2,
+        )
+        config = replace(config, channels=channels)
+    if config.batch_size > most > 0 and "batch_size" not in changes:
+        warnings.warn(
+            f"There are {len(pixels)} images, so batch_size is {most} and not "
+            f"{config.batch_size}.",
+            stacklevel=2,
+        )
+        config = replace(config, batch_size=most)
+    return config
 
 
 def _train_and_save(
@@ -193,59 +273,155 @@ def _train_and_save(
     with (
         tensorboard as writer,
         tqdm(
-            fit(state, pixels, sampler=sampler),
-            total=config.epochs,
-            initial=done,
-            unit="epoch",
+            initial=state.history[-1].images_seen if done else 0,
+            unit=" images",
+            unit_scale=True,
+            desc=f"epoch {done}/{config.epochs}",
             disable=not is_main,
         ) as progress,
     ):
-        for record in progress:
+        for record in fit(state, pixels, sampler=sampler):
             if writer:  # first: open_tensorboard mends what a kill leaves between
                 log_epoch(writer, record, sample_grid(state))
             if is_main:
                 save_run(state, out, models_every=options.models_every)
             losses = {"Loss_D": record.d_loss, "Loss_G": record.g_loss}
-            progress.set_postfix(losses)
+            progress.set_postfix(losses, refresh=False)
+            progress.set_description(f"epoch {record.epoch}/{config.epochs}", False)
+            progress.total = record.images_seen * config.epochs // record.epoch
+            progress.update(record.images_seen - progress.n)
     if is_main:
         epochs = len(state.history)
         print(f"{epochs} epochs of {config.recipe} on {config.dataset} are in {out}")
 
 
 def _sample(options: argparse.Namespace) -> None:
-    if options.out.suffix != ".npz":
-        raise GanlibError(f"--out is {options.out}; its name must end in .npz.")
-    pixels = _generate(options.generator, options.count, options.seed).numpy()
-    packed = io.BytesIO()
-    np.savez_compressed(packed, images=pixels)
-    write_atomic(options.out, packed.getvalue())
-    print(f"{len(pixels)} images {pixels.shape[1:]} are in {options.out}")
+    out, count, seed = Path(options.out), options.count, options.seed
+    is_folder = out.is_dir() or options.out.endswith(("/", "\\"))
+    kind = "/" if is_folder else out.suffix.lower()
+    if kind != "/" and kind not in ENDINGS:
+        raise GanlibError(
+            f"--out is {options.out}; its name must end in {', '.join(ENDINGS)}, or in "
+            "/ for a folder."
+        )
+    is_walk = kind in (".gif", ".webp")
+    pixels = _generate(options.generator, count, seed, is_walk=is_walk)
+    if kind == "/":
+        digits = len(str(count - 1))
+        for number, image in enumerate(pixels):
+            content = _picture_file([image], "png")
+            write_atomic(out / f"{number:0{digits}}.png", content)
+    elif kind == ".npz":
+        packed = io.BytesIO()
+        np.savez_compressed(packed, images=pixels.numpy())
+        write_atomic(out, packed.getvalue())
+    elif kind == ".png":
+        grid = torch.from_numpy(image_grid(pixels, columns=math.ceil(math.sqrt(count))))
+        write_atomic(out, _picture_file([grid.permute(2, 0, 1)], "png"))
+    else:
+        zoom = math.ceil(FRAME_SIDE / pixels.shape[-1])
+        frames = pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+        write_atomic(out, _picture_file(list(frames), kind[1:]))
+    shape = tuple(pixels.shape[1:])
+    print(f"{len(pixels)} images {shape} are in {options.out}")
 
 
-def _generate(source: str, count: int, seed: int) -> Tensor:
-    """Images of a generator as bytes (count, C, H, W)."""
+def _picture_file(frames: Sequence[Tensor], kind: str) -> bytes:
+    """Bytes (C, H, W), each a frame -> the bytes of a png, gif or webp file."""
+    from torchvision.transforms.functional import to_pil_image
+
+    first, *others = [to_pil_image(frame) for frame in frames]
+    options: dict[str, Any] = {}
+    if kind != "png":
+        duration = int(1000 * FRAME_SECONDS)
+        options = {"save_all": True, "append_images": others, "loop": 0}
+        options["duration"] = duration
+    file = io.BytesIO()
+    first.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _generate(source: str, count: int, seed: int, *, is_walk: bool = False) -> Tensor:
+    """Images of a generator as bytes (count, C, H, W), of a walk or each by itself."""
     _check_range("--count", count, 1, 1_000_000)
     _check_range("--seed", seed, 0, 2**31 - 1)
     G, config = load_generator(source)
-    return sample_pixels(G, config.latent_dim, count=count, seed=seed)
+    make = walk if is_walk else sample_noise
+    return pixels_of(G, make(count, config.latent_dim, seed=seed))
+
+
+def _export(options: argparse.Namespace) -> None:
+    name = Path(options.generator).resolve().with_suffix(".onnx").name
+    out = options.out or Path(name)
+    if out.suffix.lower() != ".onnx":
+        raise GanlibError(f"--out is {out}; its name must end in .onnx.")
+    G, config = load_generator(options.generator)
+    export_onnx(G, config, out)
+    print(f"G is in {out}: z (N, {config.latent_dim}) -> images (N, C, H, W) in -1..1")
+
+
+def _list(options: argparse.Namespace) -> None:
+    head = "data", "minutes", "Fréchet", "seeds", "on"
+    recipes = {name: _cells(summary(name)) for name in RECIPES}
+    networks = {name: _cells(network_summary(name)) for name in shipped()}
+    _print_table("Recipes, for train", head, recipes)
+    _print_table("Shipped networks, for sample, score and export", head, networks)
+    _print_table("Data sets", ("",), {name: [text] for name, text in ABOUT.items()})
+
+
+def _cells(stored: dict[str, Any] | None) -> list[str]:
+    """A row of the list: what is stored of a recipe or a network."""
+    if stored is None:
+        return ["not measured"]
+    distances = [scores["frechet"] for scores in stored["scores"]]
+    cells = [stored["dataset"], f"{stored['seconds'] / 60:.1f}", spread(distances, 0)]
+    return [*cells, str(max(1, len(distances))), stored["machine"]]
+
+
+def _print_table(
+    title: str, head: Sequence[str], rows: dict[str, Sequence[str]]
+) -> None:
+    """Columns as wide as they need to be, below a title."""
+    table = [(title, *head), *((f"  {name}", *row) for name, row in rows.items())]
+    widths = [0] * (1 + len(head))
+    for row in table:
+        for column, text in enumerate(row):
+            widths[column] = max(widths[column], len(text))
+    for row in table:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
+        print("  ".join(cells).rstrip())
+    print()
 
 
 def _score(options: argparse.Namespace) -> None:
     source, against = options.source, options.against
     _check_range("--count", options.count, MIN_IMAGES, 1_000_000)
     feature_extractor = load_feature_extractor(against)
-    images = load(against, root=options.data, train=False, fallback=False)
+    channels, size, _ = feature_extractor.image_shape
+    images = load(
+        against,
+        root=options.data,
+        train=False,
+        fallback=False,
+        size=size,
+        channels=channels,
+    )
     real = subsample(images.pixels, options.count)
     if source.endswith(".npz"):
         generated = _read_npz(source)[: options.count]
     else:
         generated = _generate(source, options.count, seed=0)
+    if generated.shape[1:] == (1, size, size):  # grey, perhaps for one of colours
+        generated = generated.expand(-1, channels, -1, -1)
     scores = score(feature_extractor, real, generated)._asdict()
-    split = "all" if against == "celeba" or against.startswith("folder:") else "test"
+    split = images.split
+    if options.json:
+        about = {"source": source, "against": against, "split": split}
+        print(json.dumps(about | scores))
+        return
     print(f"{source} against {split} images of {against}")
     for name, value in scores.items():
-        print(f"{name:10} {_as_text(value):>10}")
-    print(json.dumps({"source": source, "against": against, "split": split, **scores}))
+        print(f"{name:12} {_as_text(value):>10}")
 
 
 def _as_text(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """Stored results of experiments, for the pages that show them."""
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -8,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganlib.checkpoint import read_metadata, shipped
 from ganlib.errors import GanlibError
+from ganlib.recipes import RECIPES
 from ganlib.training import Record
 
 RESULTS = Path(__file__).parent / "assets" / "experiments"
@@ -38,6 +41,49 @@ def load_result_with_images(name: str) -> tuple[dict[str, Any], dict[str, Tensor
         _raise_unknown("result with images", name, ".npz")
     with np.load(path) as file:
         return result, {key: torch.from_numpy(file[key]) for key in file}
+
+
+def summary(name: str) -> dict[str, Any] | None:
+    """What is stored of the runs of a recipe, or of a network that ships.
+
+    A recipe has the runs of the scoreboard, one for each seed, or else the one run
+    whose network ships with ganlib.
+
+    Returns the dataset, the seconds of a run, the machine, and the scores of each run;
+    None where nothing is stored.
+    """
+    row = f"scoreboard/{name}-on-{RECIPES[name].dataset}" if name in RECIPES else ""
+    if row and (RESULTS / f"{row}.json").is_file():
+        result = load_result(row)
+        last = str(result["config"]["epochs"])
+        return {
+            "dataset": RECIPES[name].dataset,
+            "seconds": statistics.mean(run["cpu_seconds"] for run in result["runs"]),
+            "machine": result["machine"],
+            "scores": [run["scores"][last] for run in result["runs"]],
+        }
+    return network_summary(name) if name in shipped() else None
+
+
+def network_summary(name: str) -> dict[str, Any]:
+    """The same of the one run whose network ships under this name."""
+    facts = read_metadata(name)
+    return {
+        "dataset": facts["config"]["dataset"],
+        "seconds": facts["history"][-1][-1],
+        "machine": facts["machine"].replace("1 threads", "1 thread"),
+        "scores": [facts["scores"]] if "scores" in facts else [],
+    }
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean ± standard deviation of several values, one value as it is, or a dash."""
+    if not values:
+        return "–"
+    text = f"{statistics.mean(values):.{digits}f}"
+    if len(values) > 1:
+        text += f" ± {statistics.stdev(values):.{digits}f}"
+    return text
 
 
 def _raise_unknown(what: str, name: str, ending: str) -> NoReturn:

@@ -39,6 +39,21 @@ def sample_pixels(
 
     What every score of the book is computed from.
     """
-    noise = sample_noise(count, latent_dim, seed=seed)
+    return pixels_of(G, sample_noise(count, latent_dim, seed=seed))
+
+
+def pixels_of(G: nn.Module, noise: Tensor) -> Tensor:
+    """Noise (N, latent_dim), any N -> images as bytes (N, C, H, W) on the CPU."""
     parts = [denormalize(sample_images(G, z)).cpu() for z in noise.split(500)]
     return torch.cat(parts)
+
+
+def walk(count: int, latent_dim: int = 64, *, seed: int | None = None) -> Tensor:
+    """Noise (count, latent_dim) along a circle: the last leads to the first again.
+
+    The circle goes through two vectors of standard normal noise, and each of its
+    points is such a vector too.
+    """
+    start, side = sample_noise(2, latent_dim, seed=seed)
+    angle = torch.arange(count).unsqueeze(1) * (2 * torch.pi / count)
+    return angle.cos() * start + angle.sin() * side

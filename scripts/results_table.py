@@ -6,12 +6,10 @@ A recipe has the runs of the scoreboard, one for each seed, or else the one run 
 network ships with ganlib.
 """
 
-import statistics
 from pathlib import Path
 
-from ganlib.checkpoint import read_metadata, shipped
 from ganlib.recipes import RECIPES
-from ganlib.results import RESULTS, load_result
+from ganlib.results import spread, summary
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
@@ -30,35 +28,14 @@ def table() -> str:
 
 def row_of(name: str) -> list[str]:
     """The cells of a recipe; none if there is neither a row of scores nor a network."""
-    dataset = RECIPES[name].dataset
-    row = f"scoreboard/{name}-on-{dataset}"
-    if (RESULTS / f"{row}.json").is_file():
-        result = load_result(row)
-        last = str(result["config"]["epochs"])
-        scores = [run["scores"][last] for run in result["runs"]]
-        seconds = statistics.mean(run["cpu_seconds"] for run in result["runs"])
-        machine, seeds = result["machine"], len(scores)
-    elif name in shipped():
-        facts = read_metadata(name)
-        scores = [facts["scores"]] if "scores" in facts else []
-        *_, seconds = facts["history"][-1]
-        machine, seeds = facts["machine"].replace("1 threads", "1 thread"), 1
-    else:
+    stored = summary(name)
+    if stored is None:
         return []
-    cells = [f"`{name}`", dataset, f"{seconds / 60:.1f}", machine]
+    scores, minutes = stored["scores"], stored["seconds"] / 60
+    cells = [f"`{name}`", stored["dataset"], f"{minutes:.1f}", stored["machine"]]
     for score, digits in SCORES.items():
         cells.append(spread([run[score] for run in scores], digits))
-    return [*cells, str(seeds)]
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Mean ± standard deviation of several values, one value as it is, or a dash."""
-    if not values:
-        return "–"
-    text = f"{statistics.mean(values):.{digits}f}"
-    if len(values) > 1:
-        text += f" ± {statistics.stdev(values):.{digits}f}"
-    return text
+    return [*cells, str(max(1, len(scores)))]
 
 
 def in_readme() -> str:

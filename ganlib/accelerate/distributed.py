@@ -38,6 +38,11 @@ def _grouped() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if _grouped() else 1
+
+
 @cache
 def _rendezvous() -> tuple[Any, int, int]:
     """(store, rank, world_size): all processes can write to the store and read it."""

@@ -1,6 +1,8 @@
 """The name of a data set becomes bytes (N, C, H, W) with their labels."""
 
 import hashlib
+import os
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,20 +33,30 @@ CLASSES = {
     ),
     "digits": tuple("0123456789"),
 }
-NAMES = (*CLASSES, "celeba", "avatars", "folder:PATH")
+ABOUT = {  # the names of data sets, and what is in them
+    "mnist": "handwritten digits, 60,000 to train and 10,000 to test, 1x28x28",
+    "fashion-mnist": "clothes, 60,000 to train and 10,000 to test, 1x28x28",
+    "digits": "digits of scikit-learn, 1,797, 1x28x28; no download",
+    "celeba": "faces, 3 channels; to be downloaded in a browser",
+    "avatars": "drawn faces, 20,000 to train and 10,000 to test, 3x64x64; no download",
+    "folder:PATH": "a folder or zip of your own, divided if it holds train and test",
+}
+NAMES = tuple(ABOUT)
 
 
 @dataclass(frozen=True)
 class Images:
     """A data set: `pixels`, uint8 (N, C, H, W), and `labels`, int64 (N,).
 
-    Labels are indices into `classes`.
+    Labels are indices into `classes`; `split` says which part it is: "train", "test",
+    or "all" of an undivided set.
     """
 
     name: str
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    split: str = "all"
 
 
 def load(
@@ -54,13 +66,18 @@ def load(
     train: bool = True,
     fallback: bool = True,
     size: int = 64,
+    channels: int | None = None,
 ) -> Images:
     """A data set by its name, found, downloaded or drawn.
 
     "mnist" and "fashion-mnist": 60,000 images to train, 10,000 to test, (1, 28, 28).
     "digits", of scikit-learn: 1,797, undivided, (1, 28, 28).
     "avatars", drawn by ganlib: 20,000 to train, 10,000 to test, (3, 64, 64).
-    "celeba", and "folder:PATH" for a folder or zip: all, undivided, (3, size, size).
+    "celeba": all, undivided, (3, size, size).
+    "folder:PATH", for a folder or zip: divided if it holds train and test, (3, size,
+    size), or (1, size, size) if all pictures are grey. "folder:PATH,square=pad" keeps
+    all of a picture, and "folder:PATH,ground=black" says what is behind transparent
+    pixels and around padded pictures; see `read_image_folder`.
 
     Copies of Fashion-MNIST exist in several orders; here its images come in one that
     is the same for all copies. Copies of CelebA differ in size (178x218 as published;
@@ -73,13 +90,19 @@ def load(
         fallback: whether digits may stand in for MNIST, and avatars for CelebA, if
             they can be neither found nor downloaded; a warning says so.
         size: height and width for "celeba" and folders, 4 to 1024.
+        channels: for "celeba" and folders 3, or 1 for grey; None takes what they have.
 
     Raises GanlibError for a name that is not known, which lists those that are, and
     for broken files; MissingDataError where `fallback` is forbidden.
     """
     kind, _, path = str(name).partition(":")
     if kind == "folder" and path:
-        return Images(name, *read_image_folder(path, size))
+        path, options = _split_options(path)
+        *found, divided = read_image_folder(
+            path, size, channels=channels, train=train, **options
+        )
+        part = "train" if train else "test"
+        return Images(name, *found, split=part if divided else "all")
     if name not in NAMES:
         raise GanlibError(
             f"There is no data set {name!r}; the known ones are {', '.join(NAMES)}."
@@ -90,10 +113,14 @@ def load(
         return _draw_avatars(train)
     try:
         if name == "celeba":
-            return Images(name, *read_image_folder(_find_celeba(root), size))
+            *found, _ = read_image_folder(
+                _find_celeba(root), size, channels=channels or 3
+            )
+            return Images(name, *found)
         dataset = open_torchvision(name, root=root, train=train)
         pixels = dataset.data.unsqueeze(1)
-        return Images(name, pixels, dataset.targets.long(), CLASSES[name])
+        part = "train" if train else "test"
+        return Images(name, pixels, dataset.targets.long(), CLASSES[name], part)
     except MissingDataError as missing:
         if not fallback:
             raise
@@ -104,6 +131,18 @@ def load(
             stacklevel=2,
         )
         return _draw_avatars(train) if faces else _load_digits()
+
+
+def _split_options(path: str) -> tuple[str, dict[str, str]]:
+    """ "pets,square=pad" -> ("pets", {"square": "pad"}), or a place of that name."""
+    options: dict[str, str] = {}
+    while not os.path.exists(os.path.expanduser(path)):
+        found = re.fullmatch(r"(.+),(square|ground)=([^,]*)", path, re.DOTALL)
+        if not found:
+            break
+        path, name, value = found.groups()
+        options.setdefault(name, value)
+    return path, options
 
 
 def open_torchvision(
@@ -160,7 +199,8 @@ def _draw_avatars(train: bool) -> Images:
     from ganlib.data import avatars
 
     pixels, labels = avatars.draw(20_000) if train else avatars.draw(10_000, seed=1)
-    return Images("avatars", pixels, labels, avatars.CLASSES)
+    part = "train" if train else "test"
+    return Images("avatars", pixels, labels, avatars.CLASSES, part)
 
 
 def _load_digits() -> Images:

@@ -162,7 +162,7 @@ def test_a_run_is_never_written_over(refused):
     refused(*again, names=["run", "--resume", "--out"])
     resumed = *again, "--resume"
     refused(*resumed, "--seed", 9, names=["run", "seed 0 (not 9)", "--force"])
-    refused(*resumed, "--set", "beta1=0.4", names=["beta1 0.5 (not 0.4)"])
+    refused(*resumed, "--set", "beta1=0.4", names=["beta1 0.0 (not 0.4)"])
     refused("train", "textbook", "--out", "run", "--resume", names=["not textbook"])
     assert files_of("run") == before
 
@@ -237,7 +237,9 @@ def test_tensorboard_holds_each_epoch_once():
         (["train", "mnist", "--bogus"], ["--bogus"]),
         (["train"], ["recipe"]),
         (["fly"], ["fly", "train", "sample", "score"]),
-        ([], ["train | sample | score"]),
+        (["train", "mnist", "--seed", "1", "--set", "seed=2"], ["seed", "twice"]),
+        (["train", "mnist", "--set", "beta1=0", "--set", "beta1=0"], ["beta1"]),
+        (["train", "mnist", "--set", "recipe=faces"], ["recipe", "twice"]),
         (["sample", "nosuch", "--out", "a.npz"], ["nosuch"]),
         (["sample", "mnist"], ["--out"]),
         (["score", "mnist", "--against", "cats"], ["'cats'", "avatars"]),
@@ -304,6 +306,43 @@ def test_sample_writes_the_images_of_that_seed(generator, capsys):
     assert (images == denormalize(sample_images(G, z)).numpy()).all()
 
 
+@pytest.mark.parametrize("ending", ["png", "gif", "webp", "PNG"])
+def test_a_sample_is_what_its_name_says(ending):
+    main(["sample", "mnist", "--count", "5", "--out", f"a.{ending}"])
+    with Image.open(f"a.{ending}") as picture:
+        assert picture.format == ending.upper()
+        assert getattr(picture, "n_frames", 1) == (1 if ending.lower() == "png" else 5)
+
+
+def test_a_sample_in_a_folder(generator):
+    main(["sample", str(generator), "--count", "3", "--out", "a/"])
+    main(["sample", str(generator), "--count", "3", "--out", "a.npz"])
+    for number, image in enumerate(images_in("a.npz")):
+        with Image.open(f"a/{number}.png") as picture:
+            assert (np.asarray(picture) == image[0]).all()
+
+
+def test_grey_pictures_and_a_batch_that_fits(capsys):
+    Path("greys").mkdir()
+    for number in range(5):
+        Image.fromarray(np.full((9, 9), 40 * number, np.uint8)).save(
+            f"greys/{number}.png"
+        )
+    arguments = ["train", "faces", "--dataset", "folder:greys", "--epochs", "1"]
+    for field in ("base_channels=2", "image_size=16", "augment_shift=2"):
+        arguments += ["--set", field]
+    main([*arguments, "--out", "run"])
+    err = capsys.readouterr().err
+    assert "channels is 1" in err and "batch_size is 5 and not 64" in err
+    config = load_checkpoint("run/checkpoints/epoch-0001.pt").config
+    assert (config.channels, config.batch_size) == (1, 5)
+
+
+def test_alone_it_prints_help(capsys):
+    main([])
+    assert "export" in capsys.readouterr().out
+
+
 def test_another_seed_gives_other_images(generator):
     for seed in ("3", "4"):
         name = f"{seed}.npz"
@@ -356,9 +395,16 @@ def pictures(tmp_path_factory):
 
 
 def scored(capsys):
-    """What `score` has printed: its first line, {name: text}, and the json."""
-    first, *table, last = capsys.readouterr().out.splitlines()
-    return first, dict(line.split() for line in table), json.loads(last)
+    """What `score` has printed: its first line and {name: text}."""
+    first, *table = capsys.readouterr().out.splitlines()
+    return first, dict(line.split() for line in table)
+
+
+def scored_json(capsys, *arguments):
+    """What `score --json` prints, and nothing else does."""
+    capsys.readouterr()
+    main(["score", *map(str, arguments), "--json"])
+    return json.loads(capsys.readouterr().out)
 
 
 def test_score_prints_a_table_and_json(pictures, capsys):
@@ -366,7 +412,8 @@ def test_score_prints_a_table_and_json(pictures, capsys):
     real = load(against).pixels
     np.savez_compressed("a.npz", images=real.flip(3).numpy())
     main(["score", "a.npz", "--against", against])
-    first, table, scores = scored(capsys)
+    first, table = scored(capsys)
+    scores = scored_json(capsys, "a.npz", "--against", against)
     assert first == f"a.npz against all images of {against}"
     assert (scores["source"], scores["against"]) == ("a.npz", against)
     assert (scores["real"], scores["generated"]) == (1000, 1000)
@@ -390,19 +437,17 @@ def test_the_score_of_a_run_is_that_of_its_images(pictures, small, changed, caps
     config = changed(recipe("faces"), base_channels=2, latent_dim=3)
     G = new_state(config).G
     save_generator(G, config, "run/generator.safetensors")
-    main(["score", "run", "--against", against, "--count", "1000"])
     feature_extractor = load_feature_extractor(against)
     distance = frechet_distance(
         extract_features(feature_extractor, load(against).pixels),
         extract_features(feature_extractor, sample_pixels(G, 3, count=1000)),
     )
-    assert scored(capsys)[2]["frechet"] == pytest.approx(distance)
+    scores = scored_json(capsys, "run", "--against", against, "--count", 1000)
+    assert scores["frechet"] == pytest.approx(distance)
 
 
 def test_the_shipped_digits_are_scored_against_test_images(real_mnist, capsys):
-    main(["score", "mnist", "--count", "1000", "--data", real_mnist])
-    first, _, scores = scored(capsys)
-    assert first == "mnist against test images of mnist"
+    scores = scored_json(capsys, "mnist", "--count", 1000, "--data", real_mnist)
     assert scores["split"] == "test" and scores["real"] == scores["generated"] == 1000
     assert scores["classes"] == 10 and 0 < scores["frechet"] < 200
 

@@ -183,7 +183,7 @@ def test_other_formats_are_not_tried(ending):
 @pytest.mark.parametrize("zipped", [False, True])
 def test_images_come_in_the_order_of_their_names(folder, archive, zipped):
     source = str(archive) if zipped else folder
-    pixels, labels, classes = read_image_folder(source, 8)
+    pixels, labels, classes, _ = read_image_folder(source, 8)
     assert torch.equal(pixels, expected(folder, 8)) and pixels.dtype == torch.uint8
     assert labels.tolist() == [0] * 4 + [1] * 4 and labels.dtype == torch.int64
     assert classes == ("cats", "dogs")
@@ -195,7 +195,7 @@ def test_images_in_no_folder_are_a_class_of_the_name_of_their_folder(tmp_path):
     for name in ("0.png", "b/deep/0.png"):
         noise(0).save(place / name)
     for source in (place, shutil.make_archive(place, "zip", place)):
-        _, labels, classes = read_image_folder(source, 8)
+        _, labels, classes, _ = read_image_folder(source, 8)
         assert labels.tolist() == [1, 0] and classes == ("b", "version 1.2")
 
 
@@ -212,7 +212,7 @@ def test_other_files_and_hidden_ones_are_no_images(folder):
 def test_the_second_time_nothing_is_decoded(folder, archive, monkeypatch):
     first = [read_image_folder(place, 8) for place in (folder, archive)]
     monkeypatch.setattr(image_folder, "decode_image", None)
-    for (pixels, labels, classes), place in zip(first, (folder, archive), strict=True):
+    for (pixels, labels, classes, _), place in zip(first, (folder, archive), strict=True):
         again = read_image_folder(place, 8)
         assert torch.equal(again[0], pixels) and torch.equal(again[1], labels)
         assert again[2] == classes
@@ -306,7 +306,7 @@ def test_one_broken_image_among_many_is_named_and_counted(
     broken.write_bytes(broken.read_bytes()[:-40])
     for _ in range(2):  # also when it comes from the cache
         with pytest.warns(UserWarning) as caught:
-            pixels, labels, _ = read_image_folder(tmp_path, 4)
+            pixels, labels, *_ = read_image_folder(tmp_path, 4)
         assert len(pixels) == len(labels) == 999 and len(caught) == 1
         one_sentence(
             str(caught[0].message), "1 of 1,000 images", tmp_path, "'0345.jpg'"
@@ -323,7 +323,7 @@ def test_of_many_broken_images_the_first_five_are_named(folder, one_sentence, ca
     for number in range(7):
         (folder / "cats" / f"x-{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n no\n\n")
     with pytest.warns(UserWarning) as caught:
-        pixels, labels, _ = read_image_folder(folder, 8)
+        pixels, labels, *_ = read_image_folder(folder, 8)
     assert len(pixels) == 8 and labels.tolist() == [0] * 4 + [1] * 4
     one_sentence(str(caught[0].message), "7 of 15 images", "'cats/x-4.png'")
     assert "x-5" not in str(caught[0].message)
@@ -499,7 +499,7 @@ def test_two_processes_build_one_cache_at_once(folder):
     def read_all():
         for size in range(4, 16):
             together.wait(60)
-            pixels, labels, _ = read_image_folder(folder, size)
+            pixels, labels, *_ = read_image_folder(folder, size)
             assert torch.equal(pixels, expected(folder, size))
             assert labels.tolist() == [0] * 4 + [1] * 4
 
