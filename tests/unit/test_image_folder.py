@@ -212,7 +212,9 @@ def test_other_files_and_hidden_ones_are_no_images(folder):
 def test_the_second_time_nothing_is_decoded(folder, archive, monkeypatch):
     first = [read_image_folder(place, 8) for place in (folder, archive)]
     monkeypatch.setattr(image_folder, "decode_image", None)
-    for (pixels, labels, classes, _), place in zip(first, (folder, archive), strict=True):
+    for (pixels, labels, classes, _), place in zip(
+        first, (folder, archive), strict=True
+    ):
         again = read_image_folder(place, 8)
         assert torch.equal(again[0], pixels) and torch.equal(again[1], labels)
         assert again[2] == classes

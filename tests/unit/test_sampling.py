@@ -7,7 +7,7 @@ import torch
 
 from ganlib.data.transforms import denormalize
 from ganlib.models import BatchNormGenerator, Generator
-from ganlib.sampling import sample_images, sample_noise, sample_pixels
+from ganlib.sampling import sample_images, sample_noise, sample_pixels, walk
 
 
 def modes(network):
@@ -104,3 +104,14 @@ def test_pixels_are_drawn_in_batches():
     G.register_forward_hook(lambda _, inputs, images: sizes.append(len(images)))
     assert len(sample_pixels(G, 3, count=1203)) == sum(sizes) == 1203
     assert max(sizes) <= 500, "10,000 images of 64x64 at once would take gigabytes"
+
+
+def test_a_walk_is_a_closed_circle_of_normal_noise():
+    noise = walk(12, 500, seed=3)
+    assert noise.shape == (12, 500)
+    steps = (noise - noise.roll(1, dims=0)).norm(
+        dim=1
+    )  # from the last to the first too
+    assert torch.allclose(steps, steps[0].expand(12), rtol=1e-4)
+    assert noise.square().mean().sqrt().item() == pytest.approx(1, abs=0.05)
+    assert torch.equal(noise, walk(12, 500, seed=3))
