@@ -7,7 +7,7 @@ import math
 import sys
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
@@ -372,14 +372,14 @@ def _list(options: argparse.Namespace) -> None:
 def _cells(stored: dict[str, Any] | None) -> list[str]:
     """A row of the list: what is stored of a recipe or a network."""
     if stored is None:
-        return ["not measured"]
+        return ["", "", "not measured"]
     distances = [scores["frechet"] for scores in stored["scores"]]
     cells = [stored["dataset"], f"{stored['seconds'] / 60:.1f}", spread(distances, 0)]
-    return [*cells, str(max(1, len(distances))), stored["machine"]]
+    return [*cells, str(len(distances) or "–"), stored["machine"]]
 
 
 def _print_table(
-    title: str, head: Sequence[str], rows: dict[str, Sequence[str]]
+    title: str, head: Sequence[str], rows: Mapping[str, Sequence[str]]
 ) -> None:
     """Columns as wide as they need to be, below a title."""
     table = [(title, *head), *((f"  {name}", *row) for name, row in rows.items())]

@@ -98,11 +98,11 @@ def load(
     kind, _, path = str(name).partition(":")
     if kind == "folder" and path:
         path, options = _split_options(path)
-        *found, divided = read_image_folder(
+        pixels, labels, classes, divided = read_image_folder(
             path, size, channels=channels, train=train, **options
         )
         part = "train" if train else "test"
-        return Images(name, *found, split=part if divided else "all")
+        return Images(name, pixels, labels, classes, part if divided else "all")
     if name not in NAMES:
         raise GanlibError(
             f"There is no data set {name!r}; the known ones are {', '.join(NAMES)}."
@@ -113,10 +113,10 @@ def load(
         return _draw_avatars(train)
     try:
         if name == "celeba":
-            *found, _ = read_image_folder(
+            pixels, labels, classes, _ = read_image_folder(
                 _find_celeba(root), size, channels=channels or 3
             )
-            return Images(name, *found)
+            return Images(name, pixels, labels, classes)
         dataset = open_torchvision(name, root=root, train=train)
         pixels = dataset.data.unsqueeze(1)
         part = "train" if train else "test"

