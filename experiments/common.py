@@ -417,18 +417,44 @@ def distance(
 
 
 def spread_over_noise(
-    G: nn.Module, config: Config, *, seeds: Iterable[int] = range(1, 6)
+    G: nn.Module,
+    config: Config,
+    *,
+    seeds: Iterable[int] = range(1, 6),
+    count: int = COUNT,
 ) -> dict[str, float]:
     """Standard deviation of each score of a generator over other noise.
 
     What is left of the spread when there is one run; other runs differ by more.
     """
-    scores = [score_generator(G, config, seed=seed) for seed in seeds]
+    scores = [score_generator(G, config, count=count, seed=seed) for seed in seeds]
     return {
         name: statistics.stdev(one[name] for one in scores)
         for name, value in scores[0].items()
-        if isinstance(value, float) and name != "kid_error"
+        if isinstance(value, float)
+        and name != "kid_error"
+        and all(math.isfinite(one[name]) for one in scores)
     }
+
+
+def bootstrap_spread(
+    G: nn.Module, config: Config, *, count: int = COUNT, resamples: int = 20
+) -> dict[str, float]:
+    """Standard deviation of the Fréchet distance over bootstrap samples (Efron 1979).
+
+    The generated images are drawn again from themselves, with replacement: in place of
+    other noise where generating and scoring so many images takes minutes.
+    """
+    feature_extractor, _ = references(config.dataset, config.image_size)
+    real = real_features(config.dataset, config.image_size, count)
+    generated = sample_pixels(G, config.latent_dim, count=count)
+    features = extract_features(feature_extractor, generated)
+    source = torch.Generator().manual_seed(0)
+    distances = []
+    for _ in range(resamples):
+        drawn = torch.randint(len(features), (len(features),), generator=source)
+        distances.append(frechet_distance(real, features[drawn]))
+    return {"frechet": statistics.stdev(distances)}
 
 
 def nearest_distances(

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from experiments.common import (
     ROOT,
+    bootstrap_spread,
     machine,
     nearest_distances,
     parser,
@@ -145,10 +146,14 @@ def scores_of(G: nn.Module, config: Config) -> dict:
 
 
 def evaluation(G: nn.Module, config: Config) -> dict:
-    """Scores of a generator, their spread over noise, and whether it repeats images."""
+    """Scores of a generator, their spread, and whether it repeats images.
+
+    The spread is that over other noise, of images in colour a bootstrap's.
+    """
+    spread = spread_over_noise if config.channels == 1 else bootstrap_spread
     return {
         "scores": scores_of(G, config),
-        "spread": spread_over_noise(G, config),
+        "spread": spread(G, config),
         "nearest": nearest_distances(G, config),
         "scored": {**machine(), **provenance(f"scores of {config.recipe}")},
     }

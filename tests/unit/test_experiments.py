@@ -249,7 +249,11 @@ def test_the_spread_over_noise_is_that_of_the_scores(monkeypatch):
     monkeypatch.setattr(
         common,
         "score_generator",
-        lambda G, config, seed: {"frechet": values[seed], "classes": 10, "kl": None},
+        lambda G, config, count, seed: {
+            "frechet": values[seed],
+            "classes": 10,
+            "kl": None,
+        },
     )
     spread = common.spread_over_noise(None, None, seeds=[1, 2, 3])
     assert spread == {"frechet": 2.0}
@@ -275,6 +279,23 @@ def test_the_best_generator_is_kept_as_it_was():
         best.consider(G, kid, epoch)
     assert (best.kid, best.epoch) == (2.0, 2)
     assert (next(best.G.parameters()) == 2).all()
+
+
+def test_the_bootstrap_finds_the_spread_over_other_images(made_up_data):
+    """Of images that are alike but for one number each, as other draws would have it."""
+
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, z):
+            return z[:, :1, None, None].expand(-1, 1, 28, 28).clamp(-1, 1)
+
+    config = recipe("mnist")
+    found = common.bootstrap_spread(Flat(), config, count=1000)["frechet"]
+    over_noise = common.spread_over_noise(Flat(), config, count=1000)["frechet"]
+    assert 0.3 < found / over_noise < 3
 
 
 # What is stale

@@ -25,7 +25,7 @@ def no_scores(monkeypatch):
     monkeypatch.setattr(
         ship, "scores_of", lambda G, config: {"frechet": config.channels}
     )
-    for name in ("spread_over_noise", "nearest_distances"):
+    for name in ("spread_over_noise", "bootstrap_spread", "nearest_distances"):
         monkeypatch.setattr(ship, name, lambda G, config: {})
 
 
