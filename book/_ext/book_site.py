@@ -7,6 +7,7 @@
 - Three directives show a shipped network: `explorer` its weights in a widget, on pages
   whose notebook would be too large with them inside, `network-facts` the metadata of
   its file, and `network-scores` a table of the scores in it.
+- The foot of every page links to the page of symptoms.
 - Every page has what a preview of it shows; a page for wrong addresses, robots.txt and,
   once html.baseurl in _config.yml names the public address, a sitemap are written.
   (The usual extensions for these need that address to begin with.)
@@ -38,6 +39,7 @@ NO_EXCERPTS = (
     "if (location.protocol === 'file:') "
     "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
 )
+HELP = "book/my_gan_does_not_work"
 SOCIAL = "_static/social.png"
 SOCIAL_WORDS = (
     "Handwritten digits that come out of noise while a generator learns."  # its alt
@@ -82,6 +84,7 @@ def setup(app):
     app.connect("html-page-context", mend_citations)
     app.connect("html-page-context", add_scripts)
     app.connect("html-page-context", describe)
+    app.connect("html-page-context", link_help)
     app.connect("html-collect-pages", page_404)
     app.connect("build-finished", write_for_robots)
     app.connect("build-finished", say_what_is_fetched)
@@ -168,6 +171,12 @@ def describe(app, pagename, templatename, context, doctree):
     for kind, tags in (("property", properties), ("name", named)):
         for name, text in tags.items():
             context["metatags"] += f'<meta {kind}="{name}" content="{text}">\n'
+
+
+def link_help(app, pagename, templatename, context, doctree):
+    """A link from the foot of every page to the page of symptoms."""
+    place = context["pathto"](HELP)
+    context["theme_extra_footer"] = f'<a href="{place}">My GAN does not work</a>'
 
 
 def summary(doctree, most=200):
