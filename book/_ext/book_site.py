@@ -11,6 +11,7 @@
   finds it; where there is none, they are left out.
 - The directive `train-in-browser` makes a place in which the reader's browser trains a
   GAN; its scripts, too, come only to pages that have one.
+- The foot of every page links to the page of symptoms.
 - Every page has what a preview of it shows; a page for wrong addresses, robots.txt and,
   once html.baseurl in _config.yml names the public address, a sitemap are written.
   (The usual extensions for these need that address to begin with.)
@@ -48,6 +49,7 @@ NO_EXCERPTS = (
     "if (location.protocol === 'file:') "
     "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
 )
+HELP = "book/my_gan_does_not_work"
 SOCIAL = "_static/social.png"
 SOCIAL_WORDS = (
     "Handwritten digits that come out of noise while a generator learns."  # its alt
@@ -100,6 +102,7 @@ def setup(app):
     app.connect("html-page-context", mend_citations)
     app.connect("html-page-context", add_scripts)
     app.connect("html-page-context", describe)
+    app.connect("html-page-context", link_help)
     app.connect("html-collect-pages", page_404)
     app.connect("build-finished", write_for_robots)
     app.connect("build-finished", say_what_is_fetched)
@@ -218,6 +221,12 @@ def describe(app, pagename, templatename, context, doctree):
     for kind, tags in (("property", properties), ("name", named)):
         for name, text in tags.items():
             context["metatags"] += f'<meta {kind}="{name}" content="{text}">\n'
+
+
+def link_help(app, pagename, templatename, context, doctree):
+    """A link from the foot of every page to the page of symptoms."""
+    place = context["pathto"](HELP)
+    context["theme_extra_footer"] = f'<a href="{place}">My GAN does not work</a>'
 
 
 def summary(doctree, most=200):
