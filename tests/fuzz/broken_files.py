@@ -380,7 +380,8 @@ def load_pictures(path: Path) -> tuple[list[bytes], str | None]:
     os.environ["XDG_CACHE_HOME"] = str(path.parent / "cache")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        images = load(f"folder:{path}", size=8)
+        images = load(f"folder:{path}", size=8, channels=3)
+    caught = [one for one in caught if "are animated" not in str(one.message)]
     assert images.pixels.shape[1:] == (3, 8, 8)
     assert len(images.pixels) == len(images.labels) and len(caught) < 2
     read = [pixels.numpy().tobytes() for pixels in images.pixels]
