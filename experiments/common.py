@@ -314,7 +314,7 @@ def begin(
     path = out / f"{name}.json"
     if fresh or not path.is_file():
         return {**facts, "runs": []}
-    stored = json.loads(path.read_text())
+    stored = json.loads(path.read_text(encoding="utf-8"))
     facts = json.loads(json.dumps(facts))
     differs = [key for key, value in facts.items() if stored.get(key) != value]
     if "config" in differs and same_config(stored.get("config", {}), facts["config"]):

@@ -282,7 +282,7 @@ def main():
     torch.backends.cudnn.benchmark = True
 
     def keep():
-        options.out.write_text(json.dumps(found, indent=1))
+        options.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
     found["checks"] = check_device(device)
     print(json.dumps(found["checks"], indent=1, ensure_ascii=False), flush=True)

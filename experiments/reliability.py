@@ -38,7 +38,7 @@ def render(figures: dict[str, Any]) -> str:
         "machine": f"{cores}, {platform.system()}, torch {torch_version}",
         "kept": KEPT,
     }
-    return TEMPLATE.read_text().format(**facts, **figures)
+    return TEMPLATE.read_text(encoding="utf-8").format(**facts, **figures)
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     figures = kill_runs(options.kills) | fuzzed()
     if figures["failures"]:
         sys.exit("\n".join(figures["failures"]) + "\nThe page was not written.")
-    options.out.write_text(render(figures))
+    options.out.write_text(render(figures), encoding="utf-8")
     print(f"{options.out} is written.")
 
 

@@ -93,7 +93,7 @@ def rows() -> list[tuple[str, str, dict]]:
     found = []
     for path in sorted(FOLDER.glob("*.json")):
         name, dataset = path.stem.split("-on-")
-        found.append((name, dataset, json.loads(path.read_text())))
+        found.append((name, dataset, json.loads(path.read_text(encoding="utf-8"))))
     return found
 
 
@@ -167,7 +167,7 @@ def commands() -> list[str]:
 
 def page() -> str:
     """The text of book/scoreboard.md."""
-    text = TEMPLATE.read_text()
+    text = TEMPLATE.read_text(encoding="utf-8")
     for dataset in DATASETS:
         text = text.replace(f"{{{dataset}}}", "\n".join(table(dataset)))
     text = text.replace("{costs}", "\n".join(costs()))

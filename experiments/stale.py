@@ -35,12 +35,12 @@ def stored() -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, what is known of where it comes from) of everything that is stored."""
     for path in sorted(RESULTS.rglob("*.json")):
         name = path.relative_to(RESULTS).with_suffix("").as_posix()
-        yield name, json.loads(path.read_text())
+        yield name, json.loads(path.read_text(encoding="utf-8"))
     for name in shipped():
         metadata = read_metadata(name)
         yield f"network {name}", metadata
         yield f"scores of {name}", metadata.get("scored", {})
-    found = re.search(r"<!-- (\{.*\}) -->", BENCHMARKS.read_text())
+    found = re.search(r"<!-- (\{.*\}) -->", BENCHMARKS.read_text(encoding="utf-8"))
     yield BENCHMARKS.name, json.loads(found[1]) if found else {}
 
 
@@ -96,7 +96,7 @@ def verify(name: str, folder: Path = RESULTS) -> None:
     path = folder / f"{name}.json"
     if not path.is_file():
         raise GanlibError(f"There is no {path}; only such results can be marked.")
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     content |= {"commit": common.commit(), "modules": code_digests(name)}
     content["behaviour"] = common.behaviour()
     write_json(name, content, folder)

@@ -36,7 +36,7 @@ from ganlib.metrics import MIN_IMAGES, load_feature_extractor, score, subsample
 from ganlib.plotting import image_grid
 from ganlib.recipes import RECIPES, recipe
 from ganlib.results import network_summary, spread, summary
-from ganlib.sampling import pixels_of, sample_noise, walk
+from ganlib.sampling import noise_circle, pixels_of, sample_noise
 from ganlib.tensorboard import log_epoch, open_tensorboard
 from ganlib.training import Sampler, TrainState, check_images
 
@@ -346,7 +346,7 @@ def _generate(source: str, count: int, seed: int, *, is_walk: bool = False) -> T
     _check_range("--count", count, 1, 1_000_000)
     _check_range("--seed", seed, 0, 2**31 - 1)
     G, config = load_generator(source)
-    make = walk if is_walk else sample_noise
+    make = noise_circle if is_walk else sample_noise
     return pixels_of(G, make(count, config.latent_dim, seed=seed))
 
 

@@ -63,7 +63,9 @@ def commit(
         job = {"call": call, "numbers": numbers, "timeout": timeout}
         with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             _copy(files, path, Path(folder))
-            Path(folder, "job.json").write_text(json.dumps(job, allow_nan=False))
+            Path(folder, "job.json").write_text(
+                json.dumps(job, allow_nan=False), encoding="utf-8"
+            )
             report = _run_client(Path(folder), timeout)
         receipt = _judge(report, [*files, *numbers])
     except (OSError, TypeError, ValueError) as reason:
@@ -93,7 +95,7 @@ def _collect(paths: Iterable[Path | str]) -> dict[str, Path]:
 def _copy(files: Mapping[str, Path], credentials: Path, folder: Path) -> None:
     """Copy everything that the client may see into `folder`, or raise GanlibError."""
     try:
-        text = credentials.read_text()
+        text = credentials.read_text(encoding="utf-8")
         key = json.loads(text)["API_KEY"]
     except (OSError, ValueError, TypeError, LookupError):
         key = None
@@ -121,7 +123,10 @@ def _run_client(folder: Path, timeout: float) -> list[tuple[str, str]]:
         subprocess.run(command, timeout=timeout, **options)
     except subprocess.TimeoutExpired:
         late = [("why", f"the service was not done within {timeout:g} seconds")]
-    return [*map(json.loads, (folder / "report").read_text().splitlines()), *late]
+    return [
+        *map(json.loads, (folder / "report").read_text(encoding="utf-8").splitlines()),
+        *late,
+    ]
 
 
 def _judge(report: list[tuple[str, str]], items: list[str]) -> Receipt:
@@ -141,12 +146,12 @@ def _judge(report: list[tuple[str, str]], items: list[str]) -> Receipt:
 
 def _main(folder: Path) -> None:
     """In the child: the real client works; what the service confirms is reported."""
-    job = json.loads((folder / "job.json").read_text())
+    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     os.chdir(folder / "files")
     os.environ["HOME"] = os.environ["USERPROFILE"] = str(folder)  # of the credentials
 
     def tell(kind: str, text: str) -> None:
-        with open(folder / "report", "a") as report:
+        with open(folder / "report", "a", encoding="utf-8") as report:
             report.write(json.dumps([kind, text]) + "\n")
 
     try:

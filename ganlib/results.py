@@ -26,7 +26,7 @@ def load_result(name: str) -> dict[str, Any]:
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         _raise_unknown("result", name, ".json")
-    result = json.loads(path.read_text())
+    result = json.loads(path.read_text(encoding="utf-8"))
     for run in result.get("runs", []):
         if isinstance(run, dict) and "history" in run:
             run["history"] = [Record(*row) for row in run["history"]]

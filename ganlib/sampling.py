@@ -48,7 +48,9 @@ def pixels_of(G: nn.Module, noise: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def walk(count: int, latent_dim: int = 64, *, seed: int | None = None) -> Tensor:
+def noise_circle(
+    count: int, latent_dim: int = 64, *, seed: int | None = None
+) -> Tensor:
     """Noise (count, latent_dim) along a circle: the last leads to the first again.
 
     The circle goes through two vectors of standard normal noise, and each of its

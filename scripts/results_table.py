@@ -40,12 +40,13 @@ def row_of(name: str) -> list[str]:
 
 def in_readme() -> str:
     """The table that stands in README.md."""
-    return README.read_text().split(BEGIN)[1].split(END)[0]
+    return README.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
 
 
 def main() -> None:
-    text = README.read_text()
-    README.write_text(text.replace(BEGIN + in_readme(), BEGIN + table()))
+    text = README.read_text(encoding="utf-8")
+    new = text.replace(BEGIN + in_readme(), BEGIN + table())
+    README.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ def _map_or_decode(
                     file.write(bytes(form.channels * form.size**2))
             array = open_memmap(new, mode="r+")
             noticed = _decode_all(place, archive, files, form, array)
-            with open(new, "a") as text:
+            with open(new, "a", encoding="utf-8") as text:
                 json.dump([stamp, *noticed], text)
             os.replace(new, cache)
     except OSError as error:

@@ -265,7 +265,7 @@ def test_a_config_larger_than_its_file_takes_no_memory(saved, says):
         ({"nz": 3}, "'nz'"),
         ({"latent_dim": 0}, "latent_dim"),
         ({"epochs": [1]}, "epochs"),
-        ({"architecture": "dcgan", "image_size": 28}, "28x28"),
+        ({"architecture": "dcgan", "image_size": 30}, "30x30"),
     ],
 )
 def test_a_config_that_this_version_does_not_know(saved, config, word, says):
@@ -364,7 +364,7 @@ def test_the_run_of_a_shipped_network_ends_with_its_last_epoch(name):
 
 
 def test_an_unknown_run(says):
-    with says("'nosuch'", "mnist, mnist-long"):
+    with says("'nosuch'", "mnist, mnist-drift"):
         load_run("nosuch")
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ganlib.data.transforms import denormalize
 from ganlib.models import BatchNormGenerator, Generator
-from ganlib.sampling import sample_images, sample_noise, sample_pixels, walk
+from ganlib.sampling import noise_circle, sample_images, sample_noise, sample_pixels
 
 
 def modes(network):
@@ -107,11 +107,11 @@ def test_pixels_are_drawn_in_batches():
 
 
 def test_a_walk_is_a_closed_circle_of_normal_noise():
-    noise = walk(12, 500, seed=3)
+    noise = noise_circle(12, 500, seed=3)
     assert noise.shape == (12, 500)
     steps = (noise - noise.roll(1, dims=0)).norm(
         dim=1
     )  # from the last to the first too
     assert torch.allclose(steps, steps[0].expand(12), rtol=0.1)
     assert noise.square().mean().sqrt().item() == pytest.approx(1, abs=0.05)
-    assert torch.equal(noise, walk(12, 500, seed=3))
+    assert torch.equal(noise, noise_circle(12, 500, seed=3))
