@@ -228,7 +228,7 @@ def colours(page, selector):
 def test_every_place_of_the_slider_shows_its_own_epoch(page):
     history, epochs = load_run("mnist")
     slider = page.get_by_role("slider", name="Epoch")
-    for epoch in (0, 7, 20):
+    for epoch in (0, 7, 17):
         slider.fill(str(epoch))
         shown = grid(page)
         for index in (0, 5, 15):
@@ -236,7 +236,7 @@ def test_every_place_of_the_slider_shows_its_own_epoch(page):
             assert (
                 shown[y : y + 28, x : x + 28] == epochs[epoch][index, 0].numpy()
             ).all(), (epoch, index)
-        words = f"epoch {epoch} of 20" if epoch else "before training"
+        words = f"epoch {epoch} of 17" if epoch else "before training"
         numbers = f": Loss_D {history[epoch - 1].d_loss:.2f}, Loss_G" if epoch else ""
         assert slider.get_attribute("aria-valuetext").startswith(words + numbers)
         assert (
@@ -253,7 +253,7 @@ def test_the_markers_of_both_plots_stand_at_the_epoch(page):
         ".ganlib-marker", "lines => lines.map(line => Number(line.getAttribute('x1')))"
     )
     assert len(places) == 2 and len(set(places)) == 1
-    assert places[0] == pytest.approx(34 + (360 - 34 - 8) / 2)
+    assert places[0] == pytest.approx(34 + (360 - 34 - 8) * 10 / 17)
     history, _ = load_run("mnist")
     record = history[9]
     wanted = [
@@ -267,14 +267,14 @@ def test_a_press_on_a_plot_goes_to_that_epoch(page):
     plot = page.locator(".ganlib-plot").nth(1)
     box = plot.bounding_box()
     plot.click(
-        position={"x": box["width"] * (34 + 318 / 4) / 360, "y": box["height"] / 2}
+        position={"x": box["width"] * (34 + 318 * 5 / 17) / 360, "y": box["height"] / 2}
     )
     assert page.get_by_role("slider", name="Epoch").input_value() == "5"
 
 
 def test_play_advances_from_the_start_and_pauses(page):
     slider = page.get_by_role("slider", name="Epoch")
-    slider.fill("20")
+    slider.fill("17")
     page.get_by_role("button", name="Play").click()
     assert int(slider.input_value()) < 3, "from the end it starts again"
     page.wait_for_function("document.querySelector('.ganlib-widget input').value >= 3")
@@ -282,12 +282,12 @@ def test_play_advances_from_the_start_and_pauses(page):
     stopped = slider.input_value()
     page.wait_for_timeout(700)
     assert slider.input_value() == stopped
-    slider.fill("18")
+    slider.fill("15")
     page.get_by_role("button", name="Play").click()
     page.wait_for_function(
         "document.querySelector('.ganlib-widget button').textContent.includes('Play')"
     )
-    assert slider.input_value() == "20", "at the end it stops"
+    assert slider.input_value() == "17", "at the end it stops"
 
 
 def explorer_pair(page):

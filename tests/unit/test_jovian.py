@@ -249,4 +249,5 @@ def test_what_cannot_be_sent_is_said_before_anything_is(
 def test_a_client_that_is_not_installed(service, folder, monkeypatch):
     Path("jovian.py").write_text("import no_such_module")
     monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     assert "no_such_module" in send().sentence
