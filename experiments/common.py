@@ -46,7 +46,13 @@ NETWORKS = {"config.py", "data/transforms.py", "ema.py", "models.py", "sampling.
 TRAINING = NETWORKS | {"augment.py", "losses.py", "training.py"}
 SPEED = {"accelerate"}  # accelerate.fit in the place of training.fit
 SCORES = {"metrics", "assets/classifiers"}
-PROBED = TRAINING | SPEED | SCORES  # what `behaviour` would show a change of
+PROBED = TRAINING | SPEED | SCORES  # what `behaviour` would show a change of,
+UNPROBED = (
+    "bfloat16",
+    "compile_step",
+    "augment_color",
+    "augment_cutout",
+)  # but for these
 AVATARS = {"data/avatars"}
 PICTURES = {"data/image_folder.py"}
 

@@ -54,11 +54,17 @@ def changed(name: str, about: dict[str, Any]) -> list[str]:
     else:
         modules = sorted(made_by.keys() | now.keys())
         what = [one for one in modules if made_by.get(one) != now.get(one)]
-    if what and about.get("behaviour") and common.behaves_alike(about["behaviour"]):
+    if what and is_probed(about) and common.behaves_alike(about["behaviour"]):
         what = [module for module in what if module not in common.PROBED]
     if name.startswith(("scoreboard/", "network ")) and recipe_differs(about):
         what.append("the recipe")
     return what
+
+
+def is_probed(about: dict[str, Any]) -> bool:
+    """Whether the short runs of `common.behaviour` show all that a result depends on."""
+    config = about.get("config", {})
+    return "behaviour" in about and not any(map(config.get, common.UNPROBED))
 
 
 @cache

@@ -33,7 +33,7 @@ from ganlib.errors import GanlibError
 from ganlib.export import export_onnx
 from ganlib.files import write_atomic
 from ganlib.metrics import MIN_IMAGES, load_feature_extractor, score, subsample
-from ganlib.plotting import image_grid
+from ganlib.plotting import save_image_grid
 from ganlib.recipes import RECIPES, recipe
 from ganlib.results import network_summary, spread, summary
 from ganlib.sampling import noise_circle, pixels_of, sample_noise
@@ -316,8 +316,7 @@ def _sample(options: argparse.Namespace) -> None:
         np.savez_compressed(packed, images=pixels.numpy())
         write_atomic(out, packed.getvalue())
     elif kind == ".png":
-        grid = torch.from_numpy(image_grid(pixels, columns=math.ceil(math.sqrt(count))))
-        write_atomic(out, _picture_file([grid.permute(2, 0, 1)], "png"))
+        save_image_grid(pixels, out, columns=math.ceil(math.sqrt(count)))
     else:
         zoom = math.ceil(FRAME_SIDE / pixels.shape[-1])
         frames = pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
