@@ -57,7 +57,7 @@
     const list = place.querySelector(":scope > ul");
     const control = list ? choice(place, list) : numberField(place);
     const legend = make("legend", { textContent: predicts ? "Your prediction" : `Your answer to exercise ${key.split(".")[1]}` });
-    const feedback = make("p", { className: "feedback", role: "status" });
+    const feedback = make("p", { className: "feedback", role: "status", tabIndex: -1 });
     const submit = make("button", { type: "submit", textContent: predicts ? "Show the result" : "Check" });
     const buttons = make("div", { className: "buttons" }, submit);
     const form = make("form", { noValidate: true }, make("fieldset", {}, legend, control), buttons, feedback);
@@ -79,9 +79,10 @@
       closed.forEach((part) => part.setAttribute("hidden", "until-found"));
       const open = (state, text) => {
         closed.forEach((part) => part.removeAttribute("hidden"));
-        buttons.remove();
         form.querySelectorAll("input").forEach((input) => (input.disabled = true));
         say(state, text);
+        if (buttons.contains(document.activeElement)) feedback.focus();
+        buttons.remove();
       };
       closed.forEach((part) => part.addEventListener("beforematch", () => open("skipped", "")));
       const skip = make("button", { type: "button", textContent: "Show it without a guess", className: "quiet" });
