@@ -71,10 +71,14 @@ def hinge_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> bool:
     return all(map(torch.allclose, mine, theirs))
 
 
-def run_without_smoothing(answer: TrainState) -> bool:
-    """8.3: textbook-tuned on digits for 40 epochs, with a label of 1."""
-    asked = recipe("textbook-tuned", dataset="digits", epochs=40, real_label=1.0)
-    return answer.config == asked and len(answer.history) == asked.epochs
+def run_without_average(answer: TrainState) -> bool:
+    """8.3: textbook-tuned on digits for two epochs without an average of G."""
+    usual = recipe("textbook-tuned", dataset="digits", epochs=2)
+    if answer.config != replace(usual, ema_decay=0.0) or len(answer.history) != 2:
+        return False
+    other = new_state(usual)
+    list(fit(other, load("digits").pixels))
+    return answer.history[-1][1:6] == other.history[-1][1:6]
 
 
 def coverage(answer: Callable[[Tensor, Tensor], Tensor]) -> bool:
@@ -143,7 +147,10 @@ def extra_files(answer: Callable[[Path, set[str]], set[str]]) -> bool:
 def flat_discriminator(answer: TrainState) -> bool:
     """15.1: fashion-mnist's recipe on digits, its penalty at 100, for ten epochs."""
     asked = recipe("fashion-mnist", dataset="digits", r1_weight=100.0, epochs=10)
-    return answer.config == asked and len(answer.history) == asked.epochs
+    if answer.config != asked or len(answer.history) != asked.epochs:
+        return False
+    last = answer.history[-1]
+    return last.d_real - last.d_fake_after < 0.02
 
 
 def coverage_of_080(answer: TrainState) -> bool:
