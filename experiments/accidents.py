@@ -82,7 +82,7 @@ ACCIDENTS: dict[str, tuple[dict[str, Any], Turn]] = {
         turn_with(discriminator_loss, swapped_generator_loss, torch.sigmoid),
     ),
     "sigmoid twice": (
-        {"real_label": 1.0},
+        {"learning_rate_g": 1e-4, "real_label": 1.0},
         turn_with(
             sigmoid_twice_discriminator_loss,
             sigmoid_twice_generator_loss,
