@@ -89,10 +89,14 @@ def first_within(
     return None
 
 
-def run(config: Config, pixels: Tensor, goals: list[float]) -> list[dict | None]:
-    """For each goal, in falling order: steps, images and distance where it is reached.
+def run(config: Config, pixels: Tensor, goals: list[float]) -> dict[str, list]:
+    """Train until the last goal is reached, or for MOST_EPOCHS.
 
-    None for a goal that MOST_EPOCHS do not reach.
+    Args:
+        goals: distances, in falling order.
+
+    Returns "reached": for each goal the steps, the images and the distance where it is
+    reached, None where it is not; and "distances": that after each epoch.
     """
     state = new_state(replace(config, epochs=MOST_EPOCHS))
     copies: list[tuple[int, nn.Module]] = []
@@ -102,22 +106,24 @@ def run(config: Config, pixels: Tensor, goals: list[float]) -> list[dict | None]
             copies.append((state.step, deepcopy(state.G_ema or state.G)))
         return train_step(state, real)
 
-    left = list(goals)
     reached: list[dict | None] = []
+    distances = []
     with matmul_precision(config.matmul_precision):
         for record in fit(state, pixels, turn=turn):
             last = deepcopy(state.sampling_generator)
             now = distance(last, config)
             print(config.recipe, config.seed, record.epoch, round(now), flush=True)
-            while left and now <= left[0]:
-                found = first_within(copies, config, left.pop(0))
+            distances.append(now)
+            while len(reached) < len(goals) and now <= goals[len(reached)]:
+                found = first_within(copies, config, goals[len(reached)])
                 step, value = found or (state.step, now)
                 images = step * config.batch_size
                 reached.append({"steps": step, "images": images, "frechet": value})
-            if not left:
-                return reached
+            if len(reached) == len(goals):
+                break
             copies.clear()
-    return reached + [None] * len(left)
+    reached += [None] * (len(goals) - len(reached))
+    return {"reached": reached, "distances": distances}
 
 
 def measure_speed(pixels: Tensor) -> dict[str, dict[str, float]]:
@@ -157,7 +163,7 @@ def main() -> None:
         goals = both if name in FAR else first
 
         def one_run(seed: int, config: Config = config, goals: list = goals) -> dict:
-            return {"reached": run(replace(config, seed=seed), pixels, goals)}
+            return run(replace(config, seed=seed), pixels, goals)
 
         over_seeds(NAME, result, options.seeds, one_run, out=options.out, rung=name)
         print(name, f"{time.time() - started:.0f} s", flush=True)

@@ -99,7 +99,9 @@ def known_distances(monkeypatch):
 def test_the_first_copy_within_the_goal_counts(known_distances):
     config = Config(batch_size=10, latent_dim=3, hidden_dim=8, image_size=4)
     pixels = torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8)
-    reached = time_to_quality.run(config, pixels, [995, 988, 900])
+    found = time_to_quality.run(config, pixels, [995, 988, 900])
+    reached = found["reached"]
+    assert found["distances"] == [990, 980, 970]
     assert [one and one["steps"] for one in reached] == [6, 12, None]
     assert [one["images"] for one in reached[:2]] == [60, 120]
     assert [one["frechet"] for one in reached[:2]] == [994, 988]
