@@ -59,7 +59,7 @@ RECIPES = {
         recipe="mnist-conv",
         architecture="pixel-shuffle",
         base_channels=32,
-        epochs=30,
+        epochs=27,
     ),
     # Which of its epochs to keep, experiments/stopping.py decides.
     "mnist-long": replace(MNIST, recipe="mnist-long", epochs=200),
