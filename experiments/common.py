@@ -186,6 +186,7 @@ PROBES: dict[str, dict[str, Any]] = {
         "augment_shift": 2,
         "random_flip": True,
     },
+    "pixel-shuffle": {"architecture": "pixel-shuffle", "base_channels": 8},
     "hinge": {"architecture": "mlp", "loss": "hinge", "r2_weight": 0.3},
 }
 TOLERANCE = 1e-3  # relative: processors round differently
