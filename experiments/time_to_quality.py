@@ -8,8 +8,8 @@ Begins with the textbook's loop and recipe, whose 200 epochs set the first goal,
 with the recipe mnist-speedrun. Every 100 steps the generator is copied; the first copy
 that is as near as the goal counts. Steps do not depend on what else the machine does. How
 long a step takes is measured apart, all loops taking turns on one thread, so that the
-times that follow from both are ratios of one run. --speed measures that again, --page trains nothing and writes the
-table of records, book/records.md, from what is stored.
+times that follow from both are ratios of one run. --speed measures that again; --page
+writes the table of records, book/records.md, from what is stored.
 """
 
 import statistics
