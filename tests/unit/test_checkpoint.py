@@ -712,7 +712,7 @@ def test_the_files_of_a_run(started, small):
     }
     samples = sorted(path.name for path in (started / "samples").iterdir())
     assert samples == [f"epoch-000{epoch}.png" for epoch in (1, 2, 3)]
-    with open(started / "history.csv", newline="") as file:
+    with open(started / "history.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
 
