@@ -25,6 +25,7 @@ from urllib.parse import urljoin, urlsplit
 from docutils import nodes
 from docutils.statemachine import StringList
 from ipywidgets.embed import dependency_state, embed_data
+from outputs import lines_html
 from sphinx.util.docutils import SphinxDirective
 
 from ganlib.checkpoint import ASSETS, load_generator, read_metadata
@@ -304,8 +305,7 @@ class NetworkFacts(SphinxDirective):
         for key in sorted(facts.keys() - set(LISTS)):
             text = json.dumps(_rounded(facts[key]), ensure_ascii=False, indent=2)
             lines.append(f"{key}: {text}")
-        text = "\n".join(lines)
-        return [nodes.literal_block(text, text, language="text")]
+        return [nodes.raw("", lines_html("\n".join(lines)), format="html")]
 
 
 class NetworkScores(SphinxDirective):

@@ -13,7 +13,6 @@ from docutils import nodes
 from latex2mathml.converter import convert_to_element
 from sphinx.util import logging
 
-MATHML = "http://www.w3.org/1998/Math/MathML"
 THIN = "0.167em"
 BARS = "|", "\u2016"
 CLOSING = (*")]}", *BARS)
@@ -21,7 +20,6 @@ ROWS = "math", "mrow", "mtd", "msqrt"
 NO_SPACE = (*CLOSING, *"([{.,=")
 
 logger = logging.getLogger(__name__)
-ET.register_namespace("", MATHML)
 
 
 def setup(app):
@@ -71,6 +69,7 @@ def translate(tex, block=False):
     if r"\\" in tex and not tex.startswith(r"\begin"):
         tex = rf"\begin{{split}}{tex}\end{{split}}"
     root = convert_to_element(tex, display="block" if block else "inline")
+    root.attrib.pop("xmlns", None)  # HTML knows MathML
     for part in root.iter():
         text = unescape(part.text or "")  # it may come as &#x02212;
         part.text = re.sub(r"\\[lr]Vert|\\\|", "\u2016", text).replace(r"\_", "_")
@@ -79,7 +78,7 @@ def translate(tex, block=False):
         if part.text in BARS:
             part.attrib = {"lspace": "0", "rspace": "0", "stretchy": "false"}
     for row in root.iter():
-        if _name(row) in ROWS:
+        if row.tag in ROWS:
             _join_numbers(row)
             _space_out(row)
     return ET.tostring(root, encoding="unicode")
@@ -90,7 +89,7 @@ def _join_numbers(row):
     place = 0
     while place + 2 < len(row):
         one, comma, other = row[place : place + 3]
-        whole = _name(one) == "mn" and _text(comma) == "," and _name(other) == "mn"
+        whole = one.tag == "mn" and _text(comma) == "," and other.tag == "mn"
         if whole and re.fullmatch(r"\d{3}(\.\d*)?", other.text):
             one.text += f",{other.text}"
             row.remove(comma)
@@ -102,31 +101,27 @@ def _join_numbers(row):
 def _space_out(row):
     """A space behind `log` as TeX has it, and none around the sign of a number."""
     for place, part in reversed(list(enumerate(row))):
-        if _name(part) == "mo" and re.fullmatch("[A-Za-z]{2,}", part.text or ""):
-            part.tag = f"{{{MATHML}}}mi"  # `max` and the like are no signs
+        if part.tag == "mo" and re.fullmatch("[A-Za-z]{2,}", part.text or ""):
+            part.tag = "mi"  # `max` and the like are no signs
         before = row[place - 1] if place else None
         is_sign = _text(part) in ("\u2212", "+", "-")
         if is_sign and _is_operator(before):
             part.set("form", "prefix")
         after = row[place + 1] if place + 1 < len(row) else None
-        if after is None or _name(after) == "mspace" or _text(after) in NO_SPACE:
+        if after is None or after.tag == "mspace" or _text(after) in NO_SPACE:
             continue
         if _is_function(part):
-            row.insert(place + 1, ET.Element(f"{{{MATHML}}}mspace", width=THIN))
+            row.insert(place + 1, ET.Element("mspace", width=THIN))
 
 
 def _is_function(part):
-    base = part[0] if _name(part) in ("msub", "msup", "munder") else part
-    return _name(base) == "mi" and re.fullmatch("[A-Za-z]{2,}", base.text or "")
+    base = part[0] if part.tag in ("msub", "msup", "munder") else part
+    return base.tag == "mi" and re.fullmatch("[A-Za-z]{2,}", base.text or "")
 
 
 def _is_operator(part):
-    return part is not None and _name(part) == "mo" and _text(part) not in CLOSING
-
-
-def _name(part):
-    return part.tag.rpartition("}")[2]
+    return part is not None and part.tag == "mo" and _text(part) not in CLOSING
 
 
 def _text(part):
-    return part.text or "" if _name(part) in ("mo", "mn", "mi") else "\0"
+    return part.text or "" if part.tag in ("mo", "mn", "mi") else "\0"

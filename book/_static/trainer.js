@@ -313,6 +313,7 @@
     }
 
     function showState() {
+      root.classList.toggle("gt-new", !history.length);
       find("[data-do=toggle]").textContent = loading ? "Loading …" : state.running ? "Pause" : state.step ? "Go on" : root.classList.contains("gt-compact") ? "Train one in this page" : "Start";
       for (const name of ["restart", "explore", "download"]) find(`[data-do=${name}]`).disabled = !worker;
       find("[data-now=step]").textContent = state.step.toLocaleString("en");
