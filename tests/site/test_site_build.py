@@ -32,7 +32,7 @@ def build(tmp_path):
             (source / name).write_text(text)
         said = (tmp_path / "said").open("w+")
         overrides = {
-            "extensions": ["sphinx.ext.mathjax", "book_site"],
+            "extensions": ["formulas", "book_site"],
             "html_title": "Book",
             **config,
         }
@@ -52,26 +52,6 @@ def build(tmp_path):
         return site, said.read()
 
     return run
-
-
-def test_a_build_without_mathjax_says_so_plainly_and_one_with_it_does_not(
-    build, monkeypatch
-):
-    site, said = build()
-    assert (
-        "self-contained" not in said
-        and "://" not in (site / "deep" / "play.html").read_text().split("<body")[0]
-    )
-    monkeypatch.setattr(book_site, "find_spec", lambda name: None)
-    site, said = build()
-    (line,) = [line for line in said.splitlines() if "not self-contained" in line]
-    assert (
-        "sphinx-mathjax-offline is not installed" in line
-        and "MathJax from https://" in line
-    )
-    assert "https://" in (site / "deep" / "play.html").read_text().split("<body")[0], (
-        "and it is what the page does"
-    )
 
 
 def test_previews_have_title_words_and_a_picture(build):
