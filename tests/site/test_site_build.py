@@ -12,8 +12,8 @@ from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import book_exercises  # noqa: E402
 import book_site  # noqa: E402
+import exercises  # noqa: E402
 
 PAGES = {
     "index.rst": "A & B\n=====\n\nShort.\n\nThis is the first paragraph that has at least ten words in it.\n\n"
@@ -35,7 +35,7 @@ def build(tmp_path):
             (source / name).write_text(text)
         said = (tmp_path / "said").open("w+")
         overrides = {
-            "extensions": ["sphinx.ext.mathjax", "book_site"],
+            "extensions": ["formulas", "book_site"],
             "html_title": "Book",
             **config,
         }
@@ -55,26 +55,6 @@ def build(tmp_path):
         return site, said.read()
 
     return run
-
-
-def test_a_build_without_mathjax_says_so_plainly_and_one_with_it_does_not(
-    build, monkeypatch
-):
-    site, said = build()
-    assert (
-        "self-contained" not in said
-        and "://" not in (site / "deep" / "play.html").read_text().split("<body")[0]
-    )
-    monkeypatch.setattr(book_site, "find_spec", lambda name: None)
-    site, said = build()
-    (line,) = [line for line in said.splitlines() if "not self-contained" in line]
-    assert (
-        "sphinx-mathjax-offline is not installed" in line
-        and "MathJax from https://" in line
-    )
-    assert "https://" in (site / "deep" / "play.html").read_text().split("<body")[0], (
-        "and it is what the page does"
-    )
 
 
 def test_previews_have_title_words_and_a_picture(build):
@@ -207,12 +187,12 @@ def asked(monkeypatch):
     logger = SimpleNamespace(
         warning=lambda text, *words, location: warned.append(text % words)
     )
-    monkeypatch.setattr(book_exercises, "logger", logger)
+    monkeypatch.setattr(exercises, "logger", logger)
     app = SimpleNamespace(env=SimpleNamespace(note_dependency=lambda name: None))
 
     def run(*parts):
         page = nodes.section("", *parts)
-        book_exercises.make_places(app, page)
+        exercises.make_places(app, page)
         return page.children, warned
 
     return run
@@ -270,5 +250,5 @@ def test_a_question_that_cannot_be_shown_is_a_warning(asked, parts, problem):
 
 
 def test_the_script_for_answers_comes_only_where_something_is_asked(build):
-    site, _ = build(extensions=["sphinx.ext.mathjax", "book_site", "book_exercises"])
+    site, _ = build(extensions=["sphinx.ext.mathjax", "book_site", "exercises"])
     assert "exercises.js" not in (site / "index.html").read_text()

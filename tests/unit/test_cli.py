@@ -73,7 +73,7 @@ def train(out, *more):
 
 def rows(out):
     """The rows of a run's history, without the seconds."""
-    with open(Path(out) / "history.csv", newline="") as file:
+    with open(Path(out) / "history.csv", encoding="utf-8", newline="") as file:
         return [
             {name: row[name] for name in row if name != "seconds"}
             for row in csv.DictReader(file)
@@ -254,10 +254,10 @@ def test_bad_input_is_one_sentence_and_leaves_no_trace(arguments, names, refused
 
 @pytest.mark.parametrize("out", ["file", "file/deeper"])
 def test_a_folder_that_cannot_be_written(refused, out):
-    Path("file").write_text("in the way")
+    Path("file").write_text("in the way", encoding="utf-8")
     arguments = "train", "mnist", "--dataset", "digits", "--out", out
     refused(*arguments, names=["Cannot write", out])
-    assert Path("file").read_text() == "in the way"
+    assert Path("file").read_text(encoding="utf-8") == "in the way"
 
 
 def test_a_broken_checkpoint_is_not_resumed_and_not_lost(refused):

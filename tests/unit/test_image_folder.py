@@ -224,7 +224,7 @@ def test_the_second_time_nothing_is_decoded(folder, archive, monkeypatch):
 def test_pixels_are_mapped_and_what_is_written_to_them_stays_here(folder):
     pixels, *_ = read_image_folder(folder, 8)
     if Path("/proc/self/maps").exists():
-        assert cached()[0] in Path("/proc/self/maps").read_text()
+        assert cached()[0] in Path("/proc/self/maps").read_text(encoding="utf-8")
     pixels.zero_()
     assert torch.equal(read_image_folder(folder, 8)[0], expected(folder, 8))
 

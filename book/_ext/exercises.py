@@ -103,6 +103,7 @@ def take_options(parent, at, key):
         logger.warning("Question %s has no list of options.", key, location=parent)
         return None
     options = parent[at]
+    options["classes"].append("options")  # terms.py leaves them alone
     del parent.children[at]
     return options
 
