@@ -57,6 +57,7 @@ AVATARS = {"data/avatars"}
 PICTURES = {"data/image_folder.py"}
 
 DEPENDS_ON = {  # the first pattern that fits the name of a result counts
+    "accidents": TRAINING,
     "average": TRAINING | SCORES,
     "batchnorm_statistics": NETWORKS | SCORES | AVATARS | PICTURES,
     "beta1": TRAINING | SCORES,

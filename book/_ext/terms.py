@@ -97,6 +97,8 @@ def _is_prose(node):
     while node := node.parent:
         if isinstance(node, NOT_HERE) or node.get("nb_element") == "cell_code_output":
             return False
+        if "options" in node.get("classes", ()):  # each is the label of a button
+            return False
     return True
 
 
