@@ -178,6 +178,7 @@ CHECKED = {
     "batchnorm-mlp": SMALL,
     "dcgan": CONVOLUTIONAL,
     "resize-conv": CONVOLUTIONAL,
+    "pixel-shuffle": {**SMALL, "base_channels": 8},
 }
 
 
