@@ -57,6 +57,7 @@ AVATARS = {"data/avatars"}
 PICTURES = {"data/image_folder.py"}
 
 DEPENDS_ON = {  # the first pattern that fits the name of a result counts
+    "accidents": TRAINING,
     "average": TRAINING | SCORES,
     "batchnorm_statistics": NETWORKS | SCORES | AVATARS | PICTURES,
     "beta1": TRAINING | SCORES,
@@ -188,6 +189,7 @@ PROBES: dict[str, dict[str, Any]] = {
         "augment_shift": 2,
         "random_flip": True,
     },
+    "pixel-shuffle": {"architecture": "pixel-shuffle", "base_channels": 8},
     "hinge": {"architecture": "mlp", "loss": "hinge", "r2_weight": 0.3},
 }
 TOLERANCE = 1e-3  # relative: processors round differently

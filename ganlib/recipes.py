@@ -53,7 +53,7 @@ RECIPES = {
         ema_decay=0.998,
     ),
     "mnist": MNIST,
-    # Convolutions in G, as many epochs as ten minutes of one CPU core have.
+    # Convolutions in G, for about ten minutes of one CPU core.
     "mnist-conv": replace(
         MNIST,
         recipe="mnist-conv",

@@ -36,6 +36,7 @@ from ganlib.results import RESULTS, load_result, load_result_with_images
 from ganlib.training import Record, fit, new_state, train_step
 
 SCRIPTS = [
+    "accidents",
     "average",
     "batchnorm_statistics",
     "bench",
