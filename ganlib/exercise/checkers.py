@@ -103,7 +103,7 @@ def collapsed_run(answer: TrainState) -> bool:
         return False
     images = sample_images(answer.G, sample_noise(2_000, asked.latent_dim, seed=1))
     digits = load_classifier("mnist")(images).argmax(dim=1)
-    return len(answer.history) == 2 and digits.bincount().max() > 1_000
+    return len(answer.history) == 2 and digits.bincount().max() > 1_600
 
 
 def twin(answer: Callable[[TrainState], TrainState]) -> bool:
