@@ -3,7 +3,11 @@
 import csv
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +26,8 @@ from ganlib.accelerate.distributed import (
 from ganlib.config import pick_device
 from ganlib.training import new_state, shuffled_batches
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory, torchrun):
@@ -39,6 +45,34 @@ def assert_close(one, other, allowed):
     apart = {name: (one[name] - other[name]).abs().max().item() for name in one}
     name = max(apart, key=apart.get)
     assert apart[name] <= allowed, f"{name} differs by {apart[name]}"
+
+
+# --- two machines, both of them this one --------------------------------------------------------
+
+
+def test_two_torchruns_meet_at_an_endpoint_and_train_one_run(tmp_path):
+    with socket.create_server(("localhost", 0)) as free:
+        endpoint = f"localhost:{free.getsockname()[1]}"
+    meet = ["--rdzv-id=test", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}"]
+    train = ["-m", "ganlib", "train", "textbook", "--dataset", "digits"]
+    train += ["--epochs", "1", "--batch-size", "50", "--device", "cpu"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2"]
+    command += ["--nproc-per-node=1", *meet, *train, "--out", tmp_path / "run"]
+    kept = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    kept |= {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+    machines = [
+        subprocess.Popen(command, env=os.environ | kept, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    try:
+        errors = [machine.communicate(timeout=240)[1] for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
+    assert [machine.returncode for machine in machines] == [0, 0], errors
+    with open(tmp_path / "run" / "history.csv", encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["images_seen"] == "1700"  # of 1,797, in batches of 2 x 50
 
 
 # --- two processes train one run --------------------------------------------------------------------
