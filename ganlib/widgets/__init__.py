@@ -43,8 +43,10 @@ class _Widget(anywidget.AnyWidget):
 
 
 def _script(*names: str) -> str:
-    """Files of this folder as one module."""
-    return "\n".join((BROWSER / name).read_text(encoding="utf-8") for name in names)
+    """Files of this folder as one module, without its comments: pages store it."""
+    text = "\n".join((BROWSER / name).read_text(encoding="utf-8") for name in names)
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 class Timelapse(_Widget):
