@@ -370,7 +370,7 @@ def test_the_run_of_a_shipped_network_ends_with_its_last_epoch(name):
 
 
 def test_an_unknown_run(says):
-    with says("'nosuch'", "mnist, mnist-drift"):
+    with says("'nosuch'", ", ".join(shipped())):
         load_run("nosuch")
 
 
