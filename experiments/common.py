@@ -57,6 +57,7 @@ AVATARS = {"data/avatars"}
 PICTURES = {"data/image_folder.py"}
 
 DEPENDS_ON = {  # the first pattern that fits the name of a result counts
+    "accidents": TRAINING,
     "average": TRAINING | SCORES,
     "batchnorm_statistics": NETWORKS | SCORES | AVATARS | PICTURES,
     "beta1": TRAINING | SCORES,
@@ -96,7 +97,9 @@ def git(*arguments: str) -> str | None:
     """What git says of this repository, or None where it cannot."""
     command = ["git", "-C", str(ROOT), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
@@ -186,6 +189,7 @@ PROBES: dict[str, dict[str, Any]] = {
         "augment_shift": 2,
         "random_flip": True,
     },
+    "pixel-shuffle": {"architecture": "pixel-shuffle", "base_channels": 8},
     "hinge": {"architecture": "mlp", "loss": "hinge", "r2_weight": 0.3},
 }
 TOLERANCE = 1e-3  # relative: processors round differently

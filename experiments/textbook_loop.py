@@ -77,14 +77,22 @@ class TextbookLoop:
         G, D: D ends in a sigmoid.
         settings: MLP or DCGAN, or the same with other numbers.
         on: which of SWITCHES are on.
+        device: where both networks go, and each batch.
     """
 
     def __init__(
-        self, G: nn.Module, D: nn.Module, settings: dict, on: tuple[str, ...] = ()
+        self,
+        G: nn.Module,
+        D: nn.Module,
+        settings: dict,
+        on: tuple[str, ...] = (),
+        *,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.G = G
-        self.D = D
+        self.G = G.to(device)
+        self.D = D.to(device)
         self.on = on
+        self.device = torch.device(device)
         self.latent_dim = settings["latent_dim"]
         adam = {
             "lr": settings["learning_rate"],
@@ -94,7 +102,7 @@ class TextbookLoop:
         self.optimizer_g = torch.optim.Adam(G.parameters(), **adam)
         self.optimizer_d = torch.optim.Adam(D.parameters(), **adam)
         self.criterion = nn.BCELoss()
-        self.losses = torch.zeros(2)
+        self.losses = torch.zeros(2, device=device)
         self.last_losses = 0.0, 0.0
 
     def epoch(
@@ -106,14 +114,16 @@ class TextbookLoop:
         for place, real in enumerate(batches):
             if place == most_batches:
                 break
-            self.turn(real)
+            self.turn(real.to(self.device))
             images_seen += len(real)
+        self.losses.tolist()  # waits for a GPU, so before the clock
         return images_seen / (time.perf_counter() - started)
 
     def turn(self, real: Tensor) -> None:
         """D's step and G's step on images (N, C, H, W) in -1..1."""
-        ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
-        fake = self.G(torch.randn(len(real), self.latent_dim)).detach()
+        ones = torch.ones(len(real), device=self.device)
+        zeros = torch.zeros(len(real), device=self.device)
+        fake = self.G(self.noise(len(real))).detach()
         d_loss = self.criterion(self.D(real), ones)
         d_loss = d_loss + self.criterion(self.D(fake), zeros)
         self.learn(d_loss, self.optimizer_d)
@@ -128,10 +138,13 @@ class TextbookLoop:
             self.last_losses = d_loss.item(), g_loss.item()
 
     def generator_turn(self, ones: Tensor) -> Tensor:
-        fake = self.G(torch.randn(len(ones), self.latent_dim))
+        fake = self.G(self.noise(len(ones)))
         g_loss = self.criterion(self.D(fake), ones)
         self.learn(g_loss, self.optimizer_g)
         return g_loss
+
+    def noise(self, count: int) -> Tensor:
+        return torch.randn(count, self.latent_dim, device=self.device)
 
     def learn(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer_g.zero_grad()

@@ -1,35 +1,50 @@
 """How soon is a given distance reached on MNIST? One change after the other.
 
     python -m experiments.time_to_quality --seeds 0 1 2 3 4
+    python -m experiments.time_to_quality --speed
+    python -m experiments.time_to_quality --page
 
 Begins with the textbook's loop and recipe, whose 200 epochs set the first goal, and ends
 with the recipe mnist-speedrun. Every 100 steps the generator is copied; the first copy
 that is as near as the goal counts. Steps do not depend on what else the machine does. How
 long a step takes is measured apart, all loops taking turns on one thread, so that the
-times that follow from both are ratios of one run.
+times that follow from both are ratios of one run. --speed measures that again; --page
+writes the table of records, book/records.md, from what is stored.
 """
 
 import statistics
 import time
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from experiments.bench import Rates, ganlib_loop, ratio, take_turns
-from experiments.common import begin, distance, over_seeds, parser
+from experiments.common import (
+    ROOT,
+    begin,
+    distance,
+    over_seeds,
+    parser,
+    write_result,
+)
 from experiments.textbook_loop import MLP, Mnist, TextbookLoop, mlps
 from ganlib.accelerate import matmul_precision
 from ganlib.config import Config, replace
 from ganlib.data import load
 from ganlib.ema import refresh_batchnorm
+from ganlib.files import write_atomic
 from ganlib.recipes import recipe
-from ganlib.results import load_result
+from ganlib.results import load_result, spread
 from ganlib.training import fit, new_state, train_step
 
 NAME = "time_to_quality"
+PAGE = ROOT / "book" / "records.md"
+TEMPLATE = Path(__file__).with_name("records.template.md")
 TEXTBOOK_EPOCHS = 200
+TRAINING_IMAGES = 60_000  # of MNIST: an epoch
 SECOND_GOAL = 60.0  # where the better recipe shows
 BATCHES = 100  # of each loop in a round of the speed
 INTERVAL = 100  # steps from one copy of the generator to the next
@@ -63,9 +78,10 @@ def rungs() -> dict[str, Config]:
     return found
 
 
-FAR = {  # runs towards the second goal
+ENTRIES = {  # recipes that run for both goals
     "textbook-tuned": recipe("textbook-tuned"),
     "mnist": recipe("mnist"),
+    "mnist-conv": recipe("mnist-conv"),
 }
 
 
@@ -89,10 +105,14 @@ def first_within(
     return None
 
 
-def run(config: Config, pixels: Tensor, goals: list[float]) -> list[dict | None]:
-    """For each goal, in falling order: steps, images and distance where it is reached.
+def run(config: Config, pixels: Tensor, goals: list[float]) -> dict[str, list]:
+    """Train until the last goal is reached, or for MOST_EPOCHS.
 
-    None for a goal that MOST_EPOCHS do not reach.
+    Args:
+        goals: distances, in falling order.
+
+    Returns "reached": for each goal the steps, the images and the distance where it is
+    reached, None where it is not; and "distances": that after each epoch.
     """
     state = new_state(replace(config, epochs=MOST_EPOCHS))
     copies: list[tuple[int, nn.Module]] = []
@@ -102,29 +122,31 @@ def run(config: Config, pixels: Tensor, goals: list[float]) -> list[dict | None]
             copies.append((state.step, deepcopy(state.G_ema or state.G)))
         return train_step(state, real)
 
-    left = list(goals)
     reached: list[dict | None] = []
+    distances = []
     with matmul_precision(config.matmul_precision):
         for record in fit(state, pixels, turn=turn):
             last = deepcopy(state.sampling_generator)
             now = distance(last, config)
             print(config.recipe, config.seed, record.epoch, round(now), flush=True)
-            while left and now <= left[0]:
-                found = first_within(copies, config, left.pop(0))
+            distances.append(now)
+            while len(reached) < len(goals) and now <= goals[len(reached)]:
+                found = first_within(copies, config, goals[len(reached)])
                 step, value = found or (state.step, now)
                 images = step * config.batch_size
                 reached.append({"steps": step, "images": images, "frechet": value})
-            if not left:
-                return reached
+            if len(reached) == len(goals):
+                break
             copies.clear()
-    return reached + [None] * len(left)
+    reached += [None] * (len(goals) - len(reached))
+    return {"reached": reached, "distances": distances}
 
 
 def measure_speed(pixels: Tensor) -> dict[str, dict[str, float]]:
     """{loop: median images/s, and median ratio to the textbook's loop}, on one thread."""
     textbook = TextbookLoop(*mlps(), MLP)
     loops = {"textbook loop": lambda: textbook.epoch(Mnist(), BATCHES)}
-    configs = {"ganlib's loop": recipe("textbook"), **rungs(), **FAR}
+    configs = {"ganlib's loop": recipe("textbook"), **rungs(), **ENTRIES}
     for name, config in configs.items():
         loops[name] = ganlib_loop(config, pixels, BATCHES)
     rates: Rates = take_turns(loops)
@@ -137,8 +159,61 @@ def measure_speed(pixels: Tensor) -> dict[str, dict[str, float]]:
     }
 
 
+def records(result: dict[str, Any], place: int) -> list[str]:
+    """Lines of the table of a goal: 0 is the first one, 1 the second."""
+    whole = result["textbook_epochs"] * TRAINING_IMAGES
+    slowest = whole / result["speed"]["textbook loop"]["rate"]
+    lines = ["| Recipe | Seeds | Steps | Seconds | Times as fast |", "|---" * 5 + "|"]
+    names = {"textbook loop": "`textbook`, the textbook's loop"}
+    names["ganlib's loop"] = "`textbook`, ganlib's loop"
+    for name in names if place == 0 else ():
+        spent = whole / result["speed"][name]["rate"]
+        steps = f"{whole // recipe('textbook').batch_size:,}"
+        lines.append(
+            f"| {names[name]} | 5 | {steps} | {spent:,.0f} | {slowest / spent:.1f} |"
+        )
+    for name in [*CHANGES, *ENTRIES] if place == 0 else ENTRIES:
+        runs = [run for run in result["runs"] if run["rung"] == name]
+        reached = [run["reached"][place] for run in runs]
+        if not reached or None in reached:
+            continue
+        spent = statistics.mean(one["images"] for one in reached)
+        spent /= result["speed"][name]["rate"]
+        steps = spread([one["steps"] for one in reached], 0)
+        title = f"`{name}`" if name in ENTRIES else f"+ {name}"
+        cells = title, len(runs), steps, f"{spent:,.0f}", f"{slowest / spent:.0f}"
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def page() -> str:
+    """The text of book/records.md."""
+    result = load_result(NAME)
+    text = TEMPLATE.read_text(encoding="utf-8")
+    values = {name: result[name] for name in ("date", "machine", "torch", "commit")}
+    for place, name in enumerate(("first", "second")):
+        lines = records(result, place)
+        values[name] = "\n".join(lines) if lines[2:] else "There is no row yet."
+    values["target"] = f"{result['target']:.0f}"
+    values["second_target"] = f"{result['second_target']:.0f}"
+    values["most_epochs"] = MOST_EPOCHS
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    return text
+
+
 def main() -> None:
-    options = parser(__doc__, seeds=5, resumes=True).parse_args()
+    made = parser(__doc__, seeds=5, resumes=True)
+    made.add_argument(
+        "--page", action="store_true", help="write the page, train nothing"
+    )
+    made.add_argument(
+        "--speed", action="store_true", help="measure the speed again, train nothing"
+    )
+    options = made.parse_args()
+    if options.page:
+        write_atomic(PAGE, page().encode())
+        return
     torch.set_num_threads(1)
     pixels = load("mnist", fallback=False).pixels
     facts = {
@@ -148,16 +223,19 @@ def main() -> None:
         "changes": CHANGES,
     }
     result = begin(NAME, facts, out=options.out, fresh=options.fresh)
-    if "speed" not in result:
+    if options.speed or "speed" not in result:
         result["speed"] = measure_speed(pixels)
+        write_result(NAME, result, options.out)
+    if options.speed:
+        return
     first = [facts["target"]]
     both = [facts["target"], SECOND_GOAL]
     started = time.time()
-    for name, config in {**rungs(), **FAR}.items():
-        goals = both if name in FAR else first
+    for name, config in {**rungs(), **ENTRIES}.items():
+        goals = both if name in ENTRIES else first
 
         def one_run(seed: int, config: Config = config, goals: list = goals) -> dict:
-            return {"reached": run(replace(config, seed=seed), pixels, goals)}
+            return run(replace(config, seed=seed), pixels, goals)
 
         over_seeds(NAME, result, options.seeds, one_run, out=options.out, rung=name)
         print(name, f"{time.time() - started:.0f} s", flush=True)

@@ -350,8 +350,9 @@ def _generate(source: str, count: int, seed: int, *, is_walk: bool = False) -> T
 
 
 def _export(options: argparse.Namespace) -> None:
-    name = Path(options.generator).resolve().with_suffix(".onnx").name
-    out = options.out or Path(name)
+    source = Path(options.generator).resolve()
+    name = source.stem if source.is_file() else source.name  # of a folder, dots and all
+    out = options.out or Path(f"{name}.onnx")
     if out.suffix.lower() != ".onnx":
         raise GanlibError(f"--out is {out}; its name must end in .onnx.")
     G, config = load_generator(options.generator)
@@ -395,6 +396,9 @@ def _print_table(
 def _score(options: argparse.Namespace) -> None:
     source, against = options.source, options.against
     _check_range("--count", options.count, MIN_IMAGES, 1_000_000)
+    is_packed = source.lower().endswith(".npz")
+    if not is_packed:
+        load_generator(source)  # what is no generator is said before data is read
     feature_extractor = load_feature_extractor(against)
     channels, size, _ = feature_extractor.image_shape
     images = load(
@@ -406,7 +410,7 @@ def _score(options: argparse.Namespace) -> None:
         channels=channels,
     )
     real = subsample(images.pixels, options.count)
-    if source.endswith(".npz"):
+    if is_packed:
         generated = _read_npz(source)[: options.count]
     else:
         generated = _generate(source, options.count, seed=0)

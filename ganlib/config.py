@@ -20,6 +20,16 @@ def _choice(*names: str) -> Any:
     return field(default=names[0], metadata={"names": names})
 
 
+# Fields that an architecture has no use for.
+IGNORED = {
+    "mlp": ("base_channels",),
+    "batchnorm-mlp": ("base_channels",),
+    "dcgan": ("hidden_dim",),
+    "resize-conv": ("hidden_dim", "dropout"),
+    "pixel-shuffle": (),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """All settings of a run. Immutable; `replace` makes a changed copy.
@@ -33,10 +43,12 @@ class Config:
     seed: int = _number(0, 0, 2**31 - 1)
 
     # Networks: see models.py.
-    architecture: str = _choice("mlp", "batchnorm-mlp", "dcgan", "resize-conv")
+    architecture: str = _choice(
+        "mlp", "batchnorm-mlp", "dcgan", "resize-conv", "pixel-shuffle"
+    )
     latent_dim: int = _number(64, 1, 4_096)  # length of the noise vector z
-    hidden_dim: int = _number(256, 1, 8_192)  # linear networks: width of hidden layers
-    base_channels: int = _number(64, 1, 1_024)  # others: channels beside the image
+    hidden_dim: int = _number(256, 1, 8_192)  # width of the hidden linear layers
+    base_channels: int = _number(64, 1, 1_024)  # of convolutional layers, see models.py
     channels: int = _number(1, 1, 4)  # of an image
     image_size: int = _number(28, 4, 1_024)  # height and width in pixels
     dropout: float = _number(0.0, 0.0, 0.9)  # share of D's units dropped in training
@@ -98,11 +110,7 @@ def _check_field(entry: dataclasses.Field, value: Any) -> None:
 
 def _check_combination(config: Config) -> None:
     """Raise GanlibError for fields that would be ignored or that contradict."""
-    linear = config.architecture in ("mlp", "batchnorm-mlp")
-    ignored = ["base_channels"] if linear else ["hidden_dim"]
-    if config.architecture == "resize-conv":
-        ignored.append("dropout")
-    for name in ignored:
+    for name in IGNORED[config.architecture]:
         default = Config.__dataclass_fields__[name].default
         if getattr(config, name) != default:
             raise GanlibError(
@@ -120,7 +128,13 @@ def _check_combination(config: Config) -> None:
             "BatchNorm, through which a logit depends on the whole batch and the "
             "penalty is no gradient of one image; take resize-conv."
         )
-    if config.architecture == "batchnorm-mlp" and config.batch_size == 1:
+    if config.architecture == "pixel-shuffle" and config.base_channels % 4:
+        raise GanlibError(
+            f"base_channels is {config.base_channels}; the architecture pixel-shuffle "
+            "turns four channels into four pixels, so it must be a multiple of 4."
+        )
+    linear_batchnorm = config.architecture in ("batchnorm-mlp", "pixel-shuffle")
+    if linear_batchnorm and config.batch_size == 1:
         raise GanlibError(
             "batch_size is 1; BatchNorm compares images, so take at least 2."
         )

@@ -1,4 +1,4 @@
-"""Generators and discriminators: linear, DCGAN, and resize-convolution."""
+"""Generators and discriminators: linear, and three kinds of convolutional ones."""
 
 from itertools import pairwise
 from math import prod
@@ -230,6 +230,52 @@ class ResizeConvDiscriminator(nn.Module):
         return self.layers(images).squeeze(1)
 
 
+class PixelShuffleGenerator(nn.Module):
+    """Noise (N, latent_dim) -> images (N, C, H, W) in -1..1, by cheap convolutions.
+
+    Two linear layers to a quarter of the side with `base_channels`, a multiple of 4;
+    then two 3x3 convolutions, four channels of which become four pixels (Shi 2016), so
+    that none of them runs at the full size.
+
+    Raises GanlibError unless the image is a square with a side that 4 divides.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 64,
+        hidden_dim: int = 256,
+        base_channels: int = 32,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+    ) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        if height != width or height % 4:
+            raise GanlibError(
+                f"The images are {height}x{width}; a pixel-shuffle generator makes "
+                "squares with a side that 4 divides."
+            )
+        side = height // 4
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim, hidden_dim, bias=False),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, base_channels * side**2, bias=False),
+            nn.Unflatten(1, (base_channels, side, side)),
+            nn.BatchNorm2d(base_channels),
+            nn.ReLU(),
+            nn.Conv2d(base_channels, base_channels, 3, padding=1, bias=False),
+            nn.PixelShuffle(2),
+            nn.BatchNorm2d(base_channels // 4),
+            nn.ReLU(),
+            nn.Conv2d(base_channels // 4, 4 * channels, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.Tanh(),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+
 def layer_widths(base_channels: int, image_shape: tuple[int, int, int]) -> list[int]:
     """Channels of D's layers from the image inwards, doubled as the side halves.
 
@@ -273,7 +319,11 @@ def build(config: Config) -> tuple[nn.Module, nn.Module]:
     if config.architecture == "resize-conv":
         G = ResizeConvGenerator(latent_dim, config.base_channels, shape)
         return G, ResizeConvDiscriminator(config.base_channels, shape)
-    if config.architecture == "batchnorm-mlp":
+    if config.architecture == "pixel-shuffle":
+        G = PixelShuffleGenerator(
+            latent_dim, config.hidden_dim, config.base_channels, shape
+        )
+    elif config.architecture == "batchnorm-mlp":
         G = BatchNormGenerator(latent_dim, config.hidden_dim, shape)
     else:
         G = Generator(latent_dim, config.hidden_dim, shape)

@@ -178,10 +178,52 @@ def show_history(history: Sequence["Record"]) -> None:
     """Show the losses and, below them, the probabilities that D gives, by epoch."""
     import matplotlib.pyplot as plt
 
-    epochs = [record.epoch for record in history]
     _, (losses, probabilities) = plt.subplots(
         2, 1, figsize=(6, 5.6), sharex=True, layout="constrained"
     )
+    _draw_history(losses, probabilities, history)
+    losses.set_ylabel("loss")
+    probabilities.set(xlabel="epoch", ylabel="probability of real")
+    for axes in (losses, probabilities):
+        axes.legend()
+    plt.show()
+
+
+def show_histories(histories: Mapping[str, Sequence["Record"]]) -> None:
+    """Show several runs, a row for each: losses, and the probabilities that D gives.
+
+    The rows share their axes.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, rows = plt.subplots(
+        len(histories),
+        2,
+        figsize=(6.5, 0.8 + 1.5 * len(histories)),
+        sharex=True,
+        sharey="col",
+        squeeze=False,
+        layout="constrained",
+    )
+    for (losses, probabilities), (name, history) in zip(
+        rows, histories.items(), strict=True
+    ):
+        _draw_history(losses, probabilities, history)
+        losses.set_ylabel(name, rotation=0, ha="right", va="center")
+    rows[0, 0].set_title("loss")
+    rows[0, 1].set_title("probability of real")
+    for axes, corner in zip(rows[-1], ("upper left", "upper right"), strict=True):
+        axes.set_xlabel("epoch")
+        figure.legend(*axes.get_legend_handles_labels(), loc=f"outside {corner}")
+    plt.show()
+
+
+def _draw_history(
+    losses: "Axes", probabilities: "Axes", history: Sequence["Record"]
+) -> None:
+    """Draw the two losses of a history, and the probabilities, into axes."""
+    epochs = [record.epoch for record in history]
+    marker = "o" if len(epochs) < 3 else None  # a line needs two points
     for axes, field, label, color, style in (
         (losses, "d_loss", "Loss_D", BLUE, "-"),
         (losses, "g_loss", "Loss_G", ORANGE, "--"),
@@ -190,15 +232,10 @@ def show_history(history: Sequence["Record"]) -> None:
         (probabilities, "d_fake_after", "D(G(z)) after it", GREEN, ":"),
     ):
         values = [getattr(record, field) for record in history]
-        marker = "o" if len(epochs) < 3 else None  # a line needs two points
         axes.plot(epochs, values, style, label=label, color=color, marker=marker)
-    losses.set_ylabel("loss")
     probabilities.axhline(0.5, color=GREY, linewidth=1)
-    probabilities.set(xlabel="epoch", ylabel="probability of real", ylim=(0, 1))
+    probabilities.set_ylim(0, 1)
     probabilities.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    for axes in (losses, probabilities):
-        axes.legend()
-    plt.show()
 
 
 def _draw_picture(

@@ -1,7 +1,9 @@
 """Stored results of experiments, for the pages that show them."""
 
+import html
 import json
 import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,6 +86,42 @@ def spread(values: list[float], digits: int) -> str:
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.{digits}f}"
     return text
+
+
+class Table:
+    """Rows of text below headings: a table in a notebook, aligned text elsewhere.
+
+    Args:
+        headings: one for each column.
+        rows: as many values for each row. Columns but the first stand to the right.
+    """
+
+    def __init__(self, headings: Sequence[str], rows: Iterable[Sequence[object]]):
+        self.lines = [list(headings), *([str(value) for value in row] for row in rows)]
+
+    def __repr__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(*self.lines, strict=True)]
+        texts = []
+        for first, *others in self.lines:
+            cells = [first.ljust(widths[0])]
+            cells += map(str.rjust, others, widths[1:])
+            texts.append("  ".join(cells).rstrip())
+        return "\n".join(texts)
+
+    def _repr_html_(self) -> str:
+        head = _html_row(self.lines[0], "th")
+        body = "".join(_html_row(line, "td") for line in self.lines[1:])
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _html_row(values: list[str], kind: str) -> str:
+    """A row of an HTML table with cells of the kind td or th."""
+    sides = ["left", *["right"] * (len(values) - 1)]
+    cells = [
+        f'<{kind} style="text-align: {side}">{html.escape(value)}</{kind}>'
+        for side, value in zip(sides, values, strict=True)
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _raise_unknown(what: str, name: str, ending: str) -> NoReturn:

@@ -57,5 +57,5 @@ def noise_circle(
     points is such a vector too.
     """
     start, side = sample_noise(2, latent_dim, seed=seed)
-    angle = torch.arange(count).unsqueeze(1) * (2 * torch.pi / count)
+    angle = torch.arange(count, device="cpu").unsqueeze(1) * (2 * torch.pi / count)
     return angle.cos() * start + angle.sin() * side

@@ -1,5 +1,6 @@
 """One step of D, one step of G, and the loop that takes turns."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -291,8 +292,8 @@ def check_images(config: Config, pixels: Tensor) -> None:
 def check_finite(state: TrainState, record: Record) -> None:
     """Raise GanlibError if a loss or a weight is no longer finite."""
     weights = [*state.G.parameters(), *state.D.parameters()]
-    numbers = torch.tensor(record[1:6])
-    if numbers.isfinite().all() and all(weight.isfinite().all() for weight in weights):
+    losses_are_finite = all(map(math.isfinite, record[1:6]))
+    if losses_are_finite and all(weight.isfinite().all() for weight in weights):
         return
     raise GanlibError(
         f"A loss or a weight is no longer finite in epoch {record.epoch}; most likely "

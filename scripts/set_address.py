@@ -89,7 +89,7 @@ def find(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> str 
         origin = subprocess.run(
             ["git", "-C", str(root), "remote", "get-url", "origin"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         ).stdout.strip()
     except OSError:  # no git here
         return None

@@ -1,7 +1,5 @@
 """A Sphinx extension for what Jupyter Book's config cannot say about this site.
 
-- Formulas are set by a MathJax file inside the site, which works offline and from a
-  folder. Where the package that holds it is missing, the build says so.
 - Thebe's scripts, which nothing uses, go.
 - The playground's script and style come only to pages that have a place for it.
 - Three directives show a shipped network: `explorer` its weights in a widget, on pages
@@ -21,14 +19,13 @@ import json
 import re
 import sys
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from ipywidgets.embed import dependency_state, embed_data
-from sphinx.util import logging
+from outputs import lines_html
 from sphinx.util.docutils import SphinxDirective
 
 from ganlib.checkpoint import ASSETS, load_generator, read_metadata
@@ -39,16 +36,9 @@ from ganlib.widgets import Explorer as ExplorerWidget
 sys.path.append(str(Path(__file__).parents[2]))
 from scripts import set_address
 
-MATHJAX = "tex-svg-full.js"  # the variant that fetches no fonts
 PLAYGROUND = 'class="gan-playground"'
-TRAINER = "gan-trainer"
+TRAINER = "gan-trainer"  # and gt-compact
 EXPLORER = "shipped-explorer"
-# A page opened from a folder may not read other pages, from which the search takes its
-# excerpts; titles it has.
-NO_EXCERPTS = (
-    "if (location.protocol === 'file:') "
-    "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
-)
 HELP = "book/my_gan_does_not_work"
 SOCIAL = "_static/social.png"
 SOCIAL_WORDS = (
@@ -85,8 +75,6 @@ NEAREST = {
 # Parts of a page for a book that has an address, and for one that has none.
 PART = re.compile(r"^% (with|without) address\n(.*?)^% end\n", re.M | re.S)
 
-logger = logging.getLogger(__name__)
-
 
 def setup(app):
     app.add_directive("explorer", Explorer)
@@ -94,7 +82,6 @@ def setup(app):
     app.add_directive("network-scores", NetworkScores)
     app.add_config_value("book_repository", None, "env")
     app.add_directive("train-in-browser", TrainInBrowser)
-    app.connect("config-inited", use_local_mathjax)
     app.connect("config-inited", find_repository)
     app.connect("source-read", fill_in_repository)
     app.connect("doctree-read", unlink_nowhere)
@@ -105,17 +92,7 @@ def setup(app):
     app.connect("html-page-context", link_help)
     app.connect("html-collect-pages", page_404)
     app.connect("build-finished", write_for_robots)
-    app.connect("build-finished", say_what_is_fetched)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-def use_local_mathjax(app, config):
-    """Use the MathJax of the package sphinx-mathjax-offline, and copy that one file."""
-    package = find_spec("sphinx-mathjax-offline")
-    if package is not None:
-        script = Path(package.origin).parent / "static" / "mathjax" / MATHJAX
-        config.html_static_path.append(str(script))
-        config.mathjax_path = MATHJAX
 
 
 def find_repository(app, config):
@@ -147,24 +124,12 @@ def unlink_nowhere(app, doctree):
             link.replace_self(link.children)
 
 
-def say_what_is_fetched(app, exception):
-    """Say at the end of a build if pages will ask another server for MathJax."""
-    if exception is None and "://" in app.config.mathjax_path:
-        logger.info(
-            "This site is not self-contained: the package sphinx-mathjax-offline is "
-            "not installed, so pages with formulas will fetch MathJax from %s. "
-            "Run: pip install sphinx-mathjax-offline",
-            app.config.mathjax_path,
-        )
-
-
 def drop_thebe(app, pagename, templatename, context, doctree):
     """Remove Thebe's settings: they come twice, which is an error in the browser."""
-    context["script_files"] = [
-        script
-        for script in context["script_files"]
-        if "thebe" not in _text_of(script).lower()
-    ]
+    for files in ("script_files", "css_files"):
+        context[files] = [
+            file for file in context[files] if "thebe" not in _text_of(file).lower()
+        ]
 
 
 def mend_citations(app, pagename, templatename, context, doctree):
@@ -183,8 +148,6 @@ def mend_citations(app, pagename, templatename, context, doctree):
 def add_scripts(app, pagename, templatename, context, doctree):
     """Give pages with the playground or an explorer what draws it, and no others."""
     body = context.get("body", "")
-    if pagename == "search":
-        app.add_js_file(None, body=NO_EXCERPTS)
     if PLAYGROUND in body:
         app.add_js_file("playground.js", loading_method="defer")
         app.add_css_file("playground.css")
@@ -300,9 +263,11 @@ class TrainInBrowser(SphinxDirective):
     """```{train-in-browser}```: a place in which the reader's browser trains a GAN.
 
     What stands inside the directive is shown until training starts, and stays where
-    there is no JavaScript. The explorer's own module opens on what was trained.
+    there is no JavaScript. The explorer's own module opens on what was trained. With
+    the argument `compact` there is only a button beside it until then.
     """
 
+    optional_arguments = 1
     has_content = True
 
     def run(self):
@@ -312,7 +277,10 @@ class TrainInBrowser(SphinxDirective):
         self.state.nested_parse(self.content, self.content_offset, place)
         parts = {"esm": ExplorerWidget._esm, "css": ExplorerWidget._css}
         text = json.dumps(parts).replace("</", "<\\/")
-        start = f'<div class="{TRAINER}">'
+        if self.arguments not in ([], ["compact"]):
+            raise self.error(f"The argument may be compact, not {self.arguments[0]}.")
+        kind = f"{TRAINER} gt-compact" if self.arguments else TRAINER
+        start = f'<div class="{kind}">'
         end = f'<script type="application/json" data-explorer>{text}</script></div>'
         return [
             nodes.raw("", start, format="html"),
@@ -337,8 +305,7 @@ class NetworkFacts(SphinxDirective):
         for key in sorted(facts.keys() - set(LISTS)):
             text = json.dumps(_rounded(facts[key]), ensure_ascii=False, indent=2)
             lines.append(f"{key}: {text}")
-        text = "\n".join(lines)
-        return [nodes.literal_block(text, text, language="text")]
+        return [nodes.raw("", lines_html("\n".join(lines)), format="html")]
 
 
 class NetworkScores(SphinxDirective):

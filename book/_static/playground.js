@@ -465,6 +465,7 @@
 
     function show(speak) {
       root.dataset.size = game.shape.size;
+      root.classList.toggle("gp-new", !history.length);
       drawField(find(".gp-field"), game, real, settings.arrows);
       drawLosses(find(".gp-losses"), history);
       find("[data-do=toggle]").textContent = running ? "Pause" : "Start";

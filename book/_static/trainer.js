@@ -1,6 +1,7 @@
 /* The digits GAN that trains in a page of the book: controls, pictures and curves. The numbers come from a worker, whose
  * text is trainer_core.js and `serve` below; core and digits are fetched when the reader presses Start, by script tags,
- * so that it also works from a folder. No library; nothing is asked of another server. */
+ * so that it also works from a folder. No library; nothing is asked of another server.
+ * A place of the class gt-compact shows no more than a button until that is pressed. */
 (() => {
   "use strict";
 
@@ -312,7 +313,8 @@
     }
 
     function showState() {
-      find("[data-do=toggle]").textContent = loading ? "Loading …" : state.running ? "Pause" : state.step ? "Go on" : "Start";
+      root.classList.toggle("gt-new", !history.length);
+      find("[data-do=toggle]").textContent = loading ? "Loading …" : state.running ? "Pause" : state.step ? "Go on" : root.classList.contains("gt-compact") ? "Train one in this page" : "Start";
       for (const name of ["restart", "explore", "download"]) find(`[data-do=${name}]`).disabled = !worker;
       find("[data-now=step]").textContent = state.step.toLocaleString("en");
       find("[data-now=time]").textContent = clock();
@@ -422,6 +424,7 @@
     const actions = {
       async toggle() {
         if (loading) return;
+        root.classList.remove("gt-compact");
         state.running = !state.running;
         if (!worker) {
           loading = begin();

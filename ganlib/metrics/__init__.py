@@ -145,5 +145,6 @@ def subsample(images: Tensor, count: int) -> Tensor:
     """
     if len(images) <= count:
         return images
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    source = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(images), generator=source, device="cpu")
     return images[order[:count]]

@@ -36,7 +36,7 @@ def _moments(features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """Features (N, F) -> their mean (F,) and covariance (F, F), both unbiased."""
     features = features.cpu().double()
     if weights is None:
-        weights = torch.ones(len(features))
+        weights = torch.ones(len(features), device="cpu")
     shares = (weights / weights.sum()).cpu().double()
     mean = shares @ features
     centred = features - mean
@@ -83,8 +83,10 @@ def kernel_distance(
     generator = torch.Generator().manual_seed(0)
     values = []
     for _ in range(subsets):
-        real_order = torch.randperm(len(real_features), generator=generator)
-        fake_order = torch.randperm(len(fake_features), generator=generator)
+        real_order, fake_order = (
+            torch.randperm(len(features), generator=generator, device="cpu")
+            for features in (real_features, fake_features)
+        )
         real = (real_features[real_order[:size]] / scale).double()
         fake = (fake_features[fake_order[:size]] / scale).double()
         values.append(1000 * poly_mmd(real, fake))

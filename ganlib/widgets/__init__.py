@@ -5,6 +5,7 @@ by the JavaScript in this folder. Here is only what it is given.
 """
 
 import io
+import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -57,9 +58,12 @@ class Timelapse(_Widget):
 
 
 class Explorer(_Widget):
-    """A generator that draws in the page; `z` is the noise of the image shown."""
+    """A generator that draws in the page; `z` is the noise of the image shown.
 
-    _esm = _script("common.js", "network.js", "explore.js")
+    The page also opens files of generators, and then `z` is the noise of that one.
+    """
+
+    _esm = _script("common.js", "network.js", "open.js", "explore.js")
     z = traitlets.List(traitlets.Float()).tag(sync=True)
 
     def __repr__(self) -> str:
@@ -165,12 +169,13 @@ def explore(G: nn.Module) -> Explorer:
     than 100 ms for an image.
     """
     layers = _plain_layers(G)
-    side, products = 4, 0
+    values, products = layers[0].weight.shape[1], 0
     for layer in layers:
-        pixels = 1 if layer.kind == "linear" else side**2
-        products += layer.weight.numel() * pixels
-        if layer.kind == "double":
-            side *= 2
+        inputs = layer.weight.shape[1]
+        side = 1 if layer.kind == "linear" else math.isqrt(values // inputs)
+        products += layer.weight.numel() * side**2
+        side *= 2 if layer.kind == "double" else 1
+        values = len(layer.bias) * side**2
     if products > MOST_PRODUCTS:
         raise GanlibError(
             f"One image of this network takes {products:,} products, which keeps a "
@@ -222,7 +227,7 @@ def _plain_layers(G: nn.Module) -> list[_Layer]:
         elif isinstance(layer, nn.ConvTranspose2d):
             layers.append(_layer("double", layer.weight.transpose(0, 1), layer.bias))
         elif isinstance(layer, nn.Conv2d) and repeated:
-            sums = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+            sums = layer.weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
             layers.append(_layer("double", sums @ layer.weight @ sums.T, layer.bias))
         elif isinstance(layer, nn.Conv2d):
             layers.append(_layer("same", layer.weight, layer.bias))
@@ -241,7 +246,7 @@ def _layer(kind: str, weight: Tensor, bias: Tensor | None) -> _Layer:
     """A layer; `bias` may be missing, or be one for each 4x4 of a first convolution."""
     outputs = len(weight)
     if bias is None:
-        bias = torch.zeros(outputs)
+        bias = weight.new_zeros(outputs)
     return _Layer(kind, weight, bias.repeat_interleave(outputs // len(bias)))
 
 

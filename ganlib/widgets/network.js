@@ -22,18 +22,16 @@ function readNetwork(bytes, layers) {
 }
 
 // Network and noise -> the bytes of its image; tanh's -1..1 becomes 0..255. ReLU stands between the layers, and
-// BatchNorm is already in the weights. Convolutions start from 4x4.
+// BatchNorm is already in the weights.
 function forward(network, z) {
   let values = z;
-  let side = 4;
   network.forEach(({ kind, weight, bias }, layer) => {
     if (layer > 0) for (let i = 0; i < values.length; i++) if (values[i] < 0) values[i] = 0;
+    const inputs = weight.length / bias.length / TAPS[kind];
+    const side = Math.sqrt(values.length / inputs);
     if (kind === "linear") values = linear(weight, bias, values);
     if (kind === "same") values = sameConvolution(weight, bias, values, side);
-    if (kind === "double") {
-      values = doublingConvolution(weight, bias, values, side);
-      side *= 2;
-    }
+    if (kind === "double") values = doublingConvolution(weight, bias, values, side);
   });
   return Uint8ClampedArray.from(values, (value) => Math.round((Math.tanh(value) + 1) * 127.5));
 }

@@ -465,7 +465,7 @@ def _raise_hang(*_: Any) -> None:
 
 def _memory(field: str) -> int:
     """A field of /proc/self/status, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(field):
             return 1024 * int(line.split()[1])
     raise KeyError(field)
@@ -506,7 +506,7 @@ def _fuzz(inputs: int, seconds: float, seed: int, report: Path) -> None:
             break
         if number % 100 == 0:  # a crash that ends the process is known by its inputs
             crash = f"crash: one of the 100 inputs from {number} of seed {seed}"
-            report.write_text(json.dumps({"failures": [crash]}))
+            report.write_text(json.dumps({"failures": [crash]}), encoding="utf-8")
         name, now = names[number % len(names)], time.perf_counter()
         was_refused, wrong = _try_one(name, number, seed)
         slowest = max(slowest, time.perf_counter() - now)
@@ -523,7 +523,7 @@ def _fuzz(inputs: int, seconds: float, seed: int, report: Path) -> None:
         "bound": MAX_MEMORY // 2**20,
         "growth": max(0, _memory("VmHWM") - before) / 2**20,
     }
-    report.write_text(json.dumps(figures))
+    report.write_text(json.dumps(figures), encoding="utf-8")
 
 
 def start_fuzzing(
@@ -545,7 +545,7 @@ def start_fuzzing(
 
     def figures() -> dict[str, Any]:
         os.waitpid(process, 0)
-        found = json.loads(report.read_text())
+        found = json.loads(report.read_text(encoding="utf-8"))
         shutil.rmtree(report.parent)
         return found
 

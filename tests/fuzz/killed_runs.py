@@ -68,7 +68,7 @@ def left_by(out: Path) -> dict[str, Any]:
             history = [record[:-1] for record in state.history]
             left[name] = [digests_of(part.state_dict()) for part in parts], history
         elif path.suffix == ".csv":
-            with open(path, newline="") as file:
+            with open(path, encoding="utf-8", newline="") as file:
                 rows = list(csv.DictReader(file))
             left[name] = [{**row, "seconds": None} for row in rows]
         elif path.is_file():

@@ -4,13 +4,16 @@ import json
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from docutils import nodes
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import book_site  # noqa: E402
+import exercises  # noqa: E402
 
 PAGES = {
     "index.rst": "A & B\n=====\n\nShort.\n\nThis is the first paragraph that has at least ten words in it.\n\n"
@@ -32,7 +35,7 @@ def build(tmp_path):
             (source / name).write_text(text)
         said = (tmp_path / "said").open("w+")
         overrides = {
-            "extensions": ["sphinx.ext.mathjax", "book_site"],
+            "extensions": ["formulas", "book_site"],
             "html_title": "Book",
             **config,
         }
@@ -52,26 +55,6 @@ def build(tmp_path):
         return site, said.read()
 
     return run
-
-
-def test_a_build_without_mathjax_says_so_plainly_and_one_with_it_does_not(
-    build, monkeypatch
-):
-    site, said = build()
-    assert (
-        "self-contained" not in said
-        and "://" not in (site / "deep" / "play.html").read_text().split("<body")[0]
-    )
-    monkeypatch.setattr(book_site, "find_spec", lambda name: None)
-    site, said = build()
-    (line,) = [line for line in said.splitlines() if "not self-contained" in line]
-    assert (
-        "sphinx-mathjax-offline is not installed" in line
-        and "MathJax from https://" in line
-    )
-    assert "https://" in (site / "deep" / "play.html").read_text().split("<body")[0], (
-        "and it is what the page does"
-    )
 
 
 def test_previews_have_title_words_and_a_picture(build):
@@ -151,8 +134,6 @@ def test_the_training_comes_only_where_it_has_a_place_with_the_explorer_in_it(bu
 
 
 def test_a_long_first_paragraph_is_cut_between_words(build):
-    from docutils import nodes
-
     page = nodes.section("", nodes.paragraph(text="The question. " + "word " * 100))
     found = book_site.summary(page)
     assert (
@@ -180,3 +161,94 @@ def test_links_to_the_repository_lead_there_or_are_words(build, monkeypatch, slu
     assert "OWNER/REPOSITORY" not in page and "Code" in page
     assert ("https://github.com/me/book/blob/main/a.py" in page) == bool(slug)
     assert ("Public." in page, "Not yet." in page) == (bool(slug), not slug)
+
+
+# Questions
+
+
+def cell(code):
+    """A code cell as MyST-NB makes it."""
+    made = nodes.container("", nodes.literal_block(code, code), nb_element="cell_code")
+    made += nodes.container("", nodes.literal_block(text="Not answered yet."))
+    return made
+
+
+def options(count):
+    items = [
+        nodes.list_item("", nodes.paragraph(text=f"{one}")) for one in range(count)
+    ]
+    return nodes.bullet_list("", *items)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """`asked(part, …)`: a page of these after the extension has seen it -> its children, what it warned of."""
+    warned = []
+    logger = SimpleNamespace(
+        warning=lambda text, *words, location: warned.append(text % words)
+    )
+    monkeypatch.setattr(exercises, "logger", logger)
+    app = SimpleNamespace(env=SimpleNamespace(note_dependency=lambda name: None))
+
+    def run(*parts):
+        page = nodes.section("", *parts)
+        exercises.make_places(app, page)
+        return page.children, warned
+
+    return run
+
+
+def test_the_options_of_a_choice_move_into_its_place_and_the_cell_goes(asked):
+    question, listed = nodes.paragraph(text="Which?"), options(4)
+    code = 'answer_1 = None  # a letter\ncheck("7.1", answer_1)'
+    after = nodes.paragraph(text="After.")
+    children, warned = asked(question, listed, cell(code), after)
+    assert warned == [] and children[0] is question and children[-1] is after
+    start, inside, hint, end = children[1:-1]
+    assert inside is listed and end.astext() == "</div>"
+    assert 'id="question-7-1"' in start.astext() and "<summary>Hint" in hint.astext()
+    assert "answer" not in "".join(child.astext() for child in children)
+
+
+def test_a_number_has_no_options_and_code_has_those_of_the_library(asked):
+    for key, wanted in (("7.2", 0), ("7.3", 4)):
+        children, warned = asked(cell(f'answer_1 = None\ncheck("{key}", answer_1)'))
+        text = "".join(child.astext() for child in children)
+        assert warned == [] and text.count("<li>") == wanted
+        assert (("<code>return torch.relu" in text), "Which line" in text) == (
+            bool(wanted),
+            bool(wanted),
+        )
+
+
+def test_a_prediction_takes_its_paragraph_and_its_options(asked):
+    mark = nodes.raw("", "<!-- predict 7.a -->", format="html")
+    question, listed, after = (
+        nodes.paragraph(text="What?"),
+        options(3),
+        cell("print(1)"),
+    )
+    children, warned = asked(mark, question, listed, after)
+    assert warned == [] and children[1:3] == [question, listed]
+    assert 'data-key="7.a"' in children[0].astext() and children[-1] is after
+    assert mark not in children
+
+
+@pytest.mark.parametrize(
+    ("parts", "problem"),
+    [
+        ([cell('check("99.1", answer_1)')], "no question 99.1"),
+        ([cell('check("7.1", answer_1)')], "7.1 has no list of options"),
+        (
+            [nodes.raw("", "<!-- predict 7.a -->", format="html"), nodes.paragraph()],
+            "7.a has no list of options",
+        ),
+    ],
+)
+def test_a_question_that_cannot_be_shown_is_a_warning(asked, parts, problem):
+    assert problem in asked(*parts)[1][0]
+
+
+def test_the_script_for_answers_comes_only_where_something_is_asked(build):
+    site, _ = build(extensions=["sphinx.ext.mathjax", "book_site", "exercises"])
+    assert "exercises.js" not in (site / "index.html").read_text()

@@ -1,5 +1,6 @@
 """What the widgets hand to the browser, and what a reader then sees and can move."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -13,17 +14,25 @@ from browser import SIZES, open_page, violations, watched_page
 from ipywidgets.embed import dependency_state, embed_data
 from torch import nn
 
-from ganlib.checkpoint import load_generator, load_run
+from ganlib.checkpoint import (
+    ASSETS,
+    load_generator,
+    load_run,
+    save_generator,
+    save_weights,
+)
+from ganlib.config import Config, replace
 from ganlib.data.transforms import denormalize
 from ganlib.models import (
     BatchNormGenerator,
     DCGANGenerator,
     Generator,
     ResizeConvGenerator,
+    build,
 )
 from ganlib.sampling import sample_images
 from ganlib.training import Record
-from ganlib.widgets import _plain_layers, explore, timelapse
+from ganlib.widgets import MOST_PRODUCTS, _plain_layers, explore, timelapse
 
 ROOT = Path(__file__).parents[2]
 HISTORY = [
@@ -104,6 +113,7 @@ def generators():
         BatchNormGenerator(3, 5, (1, 4, 4)),
         DCGANGenerator(3, 2, (3, 16, 16)),
         ResizeConvGenerator(3, 2, (3, 16, 16)),
+        ResizeConvGenerator(3, 2, (1, 28, 28)),
     ):
         G(torch.randn(40, 3) + 1)
         yield G
@@ -119,7 +129,10 @@ def test_the_layers_of_an_explorer_do_what_the_generator_does(G):
         if kind == "linear":
             values = nn.functional.linear(values, weight, bias)
             continue
-        values = values if values.dim() == 4 else values.view(6, -1, 4, 4)
+        if values.dim() == 2:
+            inputs = weight.shape[1]
+            side = round((values.shape[1] / inputs) ** 0.5)
+            values = values.view(6, inputs, side, side)
         if kind == "double":
             weight = weight.transpose(0, 1)
             values = nn.functional.conv_transpose2d(values, weight, bias, 2, 1)
@@ -436,12 +449,170 @@ def test_the_widgets_fit_the_screen(page, width):
     page.set_viewport_size({"width": 1440, "height": 900})
 
 
+# A file of the reader's own.
+
+
+def trained(config):
+    """A small generator of `config` whose BatchNorm has met some noise."""
+    torch.manual_seed(0)
+    G, _ = build(config)
+    for _ in range(20):
+        G(2 * torch.randn(50, config.latent_dim))
+    with torch.no_grad():
+        G.layers[-2].weight *= 3 / G.layers[-2].weight.std()  # away from even grey
+    return G.eval()
+
+
+OWN = {
+    "mlp": {"hidden_dim": 6, "image_size": 9, "channels": 3},
+    "batchnorm-mlp": {"hidden_dim": 6, "image_size": 12},
+    "dcgan": {"base_channels": 2, "image_size": 28},
+    "resize-conv": {"base_channels": 2, "image_size": 40, "channels": 3},
+}
+
+
+@pytest.fixture
+def opener(chromium, tmp_path):
+    """A page with an explorer -> (the page, a function that opens a file in it)."""
+    with watched_page(chromium) as page:
+        open_page(page, static_page(tmp_path, explore(Generator(3, 5, (1, 4, 4)))))
+
+        def open_file(path):
+            before = page.get_by_role("status").inner_text()
+            with page.expect_file_chooser() as waiting:
+                page.get_by_role("button", name="Open a generator").click()
+            waiting.value.set_files(path)
+            page.wait_for_function(
+                """before => {
+                    const words = document.querySelector("[role=status]").textContent;
+                    return words !== before && !words.startsWith("Reading");
+                }""",
+                arg=before,
+            )
+            return page.get_by_role("status").inner_text()
+
+        yield page, open_file
+        assert page.troubles == []
+
+
+def drawn(page):
+    """The noise of the image shown, and the image, (3, H, W)."""
+    z = page.evaluate("Array.from(document.querySelector('.ganlib-widget').z)")
+    return torch.tensor([z]), colours(page, ".ganlib-image").astype(int)
+
+
+@pytest.mark.parametrize("architecture", OWN)
+def test_a_file_of_ganlib_is_drawn_as_pytorch_draws_it(opener, architecture, tmp_path):
+    page, open_file = opener
+    config = Config(architecture=architecture, latent_dim=7, **OWN[architecture])
+    G = trained(config)
+    save_generator(G, config, tmp_path / "own.safetensors")
+    words = open_file(tmp_path / "own.safetensors")
+    assert f"own.safetensors: {architecture}, images {config.channels}x" in words
+    seen = set()
+    for turn in range(4):
+        page.get_by_role("button", name=f"New sample {'AB'[turn % 2]}").click()
+        page.get_by_role("slider", name="direction u").fill(str(turn - 1))
+        z, image = drawn(page)
+        wanted = denormalize(sample_images(G, z))[0].numpy()
+        assert z.shape == (1, 7) and np.abs(image[: len(wanted)] - wanted).max() <= 2
+        assert wanted.std() > 10
+        seen.add(image.tobytes())
+    assert len(seen) == 4
+
+
+def test_a_file_gives_the_directions_that_python_gives(opener, tmp_path):
+    page, open_file = opener
+    config = Config(latent_dim=5, hidden_dim=6, image_size=4)
+    G = build(config)[0]
+    with torch.no_grad():
+        frame = torch.linalg.qr(torch.randn(6, 5)).Q
+        G.layers[0].weight[:] = frame @ torch.diag(torch.tensor([5.0, 3, 2, 1, 1]))
+        G.layers[0].weight[:] @= torch.linalg.qr(torch.randn(5, 5)).Q
+    save_generator(G, config, tmp_path / "own.safetensors")
+    open_file(tmp_path / "own.safetensors")
+    start, _ = drawn(page)
+    for name, wanted in zip("uv", explore(G).about["directions"], strict=True):
+        page.get_by_role("slider", name=f"direction {name}").fill("1")
+        moved, _ = drawn(page)
+        assert (moved - start - torch.tensor(wanted)).abs().max() < 1e-3
+        page.get_by_role("slider", name=f"direction {name}").fill("0")
+
+
+def test_a_dropped_file_is_opened_and_the_shipped_ones_are_too(opener):
+    page, open_file = opener
+    for name in ("mnist", "avatars"):
+        assert f"{name}.safetensors" in open_file(ASSETS / f"{name}.safetensors")
+        z, image = drawn(page)
+        G, _ = load_generator(name)
+        wanted = denormalize(sample_images(G, z))[0].numpy()
+        assert np.abs(image[: len(wanted)] - wanted).max() <= 2
+    content = base64.b64encode((ASSETS / "mnist.safetensors").read_bytes()).decode()
+    page.evaluate(
+        """content => {
+            const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], "dropped.safetensors"));
+            const drop = new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true});
+            document.querySelector(".ganlib-image").dispatchEvent(drop);
+        }""",
+        content,
+    )
+    page.get_by_text("This is dropped.safetensors").wait_for()
+    assert drawn(page)[1].shape == (3, 28, 28)
+
+
+def misfits(folder):
+    """{name of a file that cannot be drawn: words of the sentence about it}"""
+    small = Config(latent_dim=3, hidden_dim=4, image_size=4)
+    G = build(small)[0]
+    save_weights(G, folder / "bare.safetensors")
+    save_generator(G, small, folder / "wide.safetensors")
+    save_generator(G, replace(small, image_size=5), folder / "other.safetensors")
+    save_generator(
+        G, replace(small, channels=4, image_size=2 * 2), folder / "four.safetensors"
+    )
+    whole = (folder / "wide.safetensors").read_bytes()
+    (folder / "half.safetensors").write_bytes(whole[:-4])
+    (folder / "empty.safetensors").write_bytes(b"")
+    (folder / "picture.safetensors").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    header = whole.replace(
+        b'\\"architecture\\": \\"mlp\\"', b'\\"architecture\\": \\"xyz\\"'
+    )
+    (folder / "new.safetensors").write_bytes(header)
+    large = Config(
+        architecture="resize-conv", image_size=64, channels=3, base_channels=128
+    )
+    save_generator(build(large)[0], large, folder / "large.safetensors")
+    return {
+        "bare": "holds no config of a generator",
+        "other": "holds weights of another architecture than its config says",
+        "four": "holds weights of another architecture than its config says",
+        "half": "is broken",
+        "empty": "is no safetensors file",
+        "picture": "is no safetensors file",
+        "new": "of the architecture xyz; this page draws mlp",
+        "large": "keeps a browser busy for more than 100 ms",
+    }
+
+
+def test_a_file_that_does_not_fit_is_one_sentence(opener, tmp_path, one_sentence):
+    page, open_file = opener
+    before = drawn(page)
+    for name, words in misfits(tmp_path).items():
+        sentence = open_file(tmp_path / f"{name}.safetensors")
+        one_sentence(sentence.replace(f"{name}.safetensors", "FILE"), "FILE", words)
+    assert f"{MOST_PRODUCTS:,}" in sentence  # of the last, which is too large
+    after = drawn(page)
+    assert torch.equal(before[0], after[0]) and (before[1] == after[1]).all()
+
+
 # Convolutions and colour.
 
 
 @pytest.mark.parametrize("kind", [DCGANGenerator, ResizeConvGenerator])
 @pytest.mark.parametrize(
-    ("base_channels", "shape"), [(32, (3, 64, 64)), (1, (1, 16, 16))]
+    ("base_channels", "shape"), [(32, (3, 64, 64)), (1, (1, 28, 28))]
 )
 def test_the_explorer_draws_what_pytorch_draws_with_convolutions(
     chromium, tmp_path, kind, base_channels, shape

@@ -66,7 +66,7 @@ def assert_close(one, other, allowed=1e-4):
 
 
 @pytest.mark.parametrize(
-    "architecture", ["mlp", "batchnorm-mlp", "dcgan", "resize-conv"]
+    "architecture", ["mlp", "batchnorm-mlp", "dcgan", "resize-conv", "pixel-shuffle"]
 )
 def test_without_switches_it_is_the_plain_loop_to_the_last_bit(architecture):
     config = config_of(architecture)

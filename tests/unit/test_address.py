@@ -51,7 +51,7 @@ def contents(folder):
 def append(path, text):
     """Add text at the end of a file, in a notebook as a cell."""
     if path.suffix != ".ipynb":
-        with open(path, "a") as file:
+        with open(path, "a", encoding="utf-8") as file:
             file.write(text)
         return
     notebook = json.loads(path.read_text())

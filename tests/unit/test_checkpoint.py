@@ -66,6 +66,12 @@ RESIZE = {
     "r1_weight": 0.5,
     "r2_weight": 0.5,
 }
+PIXEL_SHUFFLE = {
+    "architecture": "pixel-shuffle",
+    "base_channels": 4,
+    "r1_weight": 0.5,
+    "r2_weight": 0.5,
+}
 
 
 @pytest.fixture
@@ -457,8 +463,9 @@ def test_an_archive_that_would_unpack_to_more_than_it_has(tmp_path, says):
         DCGAN,
         RESIZE,
         RESIZE | {"loss": "hinge", "real_label": 1.0},
+        PIXEL_SHUFFLE,
     ],
-    ids=["mlp", "batchnorm-mlp", "dcgan", "resize-conv", "hinge"],
+    ids=["mlp", "batchnorm-mlp", "dcgan", "resize-conv", "hinge", "pixel-shuffle"],
 )
 def test_two_epochs_and_two_more_are_four_bit_for_bit(
     tmp_path, small, changed, pixels_for, change, ema_decay
@@ -705,7 +712,7 @@ def test_the_files_of_a_run(started, small):
     }
     samples = sorted(path.name for path in (started / "samples").iterdir())
     assert samples == [f"epoch-000{epoch}.png" for epoch in (1, 2, 3)]
-    with open(started / "history.csv", newline="") as file:
+    with open(started / "history.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
 

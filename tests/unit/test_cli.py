@@ -4,10 +4,13 @@ import csv
 import json
 import os
 import pkgutil
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -24,7 +27,8 @@ from ganlib.checkpoint import (
     save_generator,
     shipped,
 )
-from ganlib.cli import main
+from ganlib.cli import _fit_to_data, main
+from ganlib.config import replace
 from ganlib.data import NAMES, load
 from ganlib.data.transforms import denormalize
 from ganlib.metrics import (
@@ -38,6 +42,7 @@ from ganlib.recipes import RECIPES, recipe
 from ganlib.sampling import sample_images, sample_noise, sample_pixels
 from ganlib.tensorboard import read_scalars
 from ganlib.training import Record, fit, new_state
+from ganlib.widgets import explore
 
 ROOT = Path(ganlib.__file__).parents[1]
 RUN_FILES = {"generator.safetensors", "history.csv", "checkpoints", "samples"}
@@ -73,7 +78,7 @@ def train(out, *more):
 
 def rows(out):
     """The rows of a run's history, without the seconds."""
-    with open(Path(out) / "history.csv", newline="") as file:
+    with open(Path(out) / "history.csv", encoding="utf-8", newline="") as file:
         return [
             {name: row[name] for name in row if name != "seconds"}
             for row in csv.DictReader(file)
@@ -254,10 +259,10 @@ def test_bad_input_is_one_sentence_and_leaves_no_trace(arguments, names, refused
 
 @pytest.mark.parametrize("out", ["file", "file/deeper"])
 def test_a_folder_that_cannot_be_written(refused, out):
-    Path("file").write_text("in the way")
+    Path("file").write_text("in the way", encoding="utf-8")
     arguments = "train", "mnist", "--dataset", "digits", "--out", out
     refused(*arguments, names=["Cannot write", out])
-    assert Path("file").read_text() == "in the way"
+    assert Path("file").read_text(encoding="utf-8") == "in the way"
 
 
 def test_a_broken_checkpoint_is_not_resumed_and_not_lost(refused):
@@ -338,9 +343,142 @@ def test_grey_pictures_and_a_batch_that_fits(capsys):
     assert (config.channels, config.batch_size) == (1, 5)
 
 
+@pytest.mark.parametrize("count", [2, 63, 64, 65, 1000])
+def test_a_batch_is_never_larger_than_the_folder(count, recwarn):
+    config = recipe("faces", dataset="folder:pictures")
+    fitting = _fit_to_data(config, {}, torch.zeros(count, 3, 64, 64))
+    assert fitting == replace(config, batch_size=min(count, 64))
+    assert len(recwarn) == (count < 64)
+    asked = {"batch_size": 64}  # by name: `fit` refuses what does not fit
+    assert _fit_to_data(config, asked, torch.zeros(count, 3, 64, 64)) == config
+
+
+def test_one_channel_can_be_asked_of_colours_and_three_of_greys(capsys):
+    Path("own").mkdir()
+    fixed = ["train", "faces", "--dataset", "folder:own", "--epochs", "1"]
+    for field in ("base_channels=2", "image_size=16", "augment_shift=2"):
+        fixed += ["--set", field]
+    for colour, channels in ((("red", "blue"), 1), (("#333333", "white"), 3)):
+        for number in range(2):
+            picture = Image.new("RGB", (9, 9), colour[number])
+            picture.save(f"own/{number}.png")
+        run = f"run-{channels}"
+        main([*fixed, "--set", f"channels={channels}", "--out", run])
+        assert "channels is" not in capsys.readouterr().err
+        assert load_generator(run)[1].channels == channels
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size"), [("resize-conv", 28), ("resize-conv", 40), ("mlp", 17)]
+)
+def test_pictures_of_a_size_that_is_no_power_of_two(architecture, size):
+    Path("own").mkdir()
+    for number in range(3):
+        Image.new("RGB", (50, 30), (90 * number, 0, 0)).save(f"own/{number}.png")
+    width = "hidden_dim=8" if architecture == "mlp" else "base_channels=2"
+    arguments = ["train", "textbook", "--dataset", "folder:own", "--epochs", "1"]
+    for field in (f"architecture={architecture}", f"image_size={size}", width):
+        arguments += ["--set", field]
+    main([*arguments, "--set", "channels=3", "--out", "run"])
+    main(["sample", "run", "--count", "2", "--out", "two.npz"])
+    assert images_in("two.npz").shape == (2, 3, size, size)
+
+
 def test_alone_it_prints_help(capsys):
     main([])
     assert "export" in capsys.readouterr().out
+
+
+def test_the_command_and_the_module_are_the_same(python, capsys):
+    done = python("-m", "ganlib", "--version")
+    assert (done.returncode, done.stdout) == (0, f"ganlib {ganlib.__version__}\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"ganlib": "ganlib.cli:main"}
+    code = "from ganlib.cli import main; main()"
+    alone = [python(*command).stdout for command in (("-m", "ganlib"), ("-c", code))]
+    assert alone[0] == alone[1] and "usage: ganlib" in alone[0]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_can_complete_commands(shell, capsys):
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit) as end:
+        main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert end.value.code == 0
+    for word in ("train", "sample", "score", "export", "--against", "--resume"):
+        assert word in script
+
+
+def test_list_has_everything_with_its_minutes_and_scores(capsys):
+    main(["list"])
+    lines = capsys.readouterr().out.splitlines()
+    firsts = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert firsts == [*RECIPES, *shipped(), *NAMES]
+    head = next(line for line in lines if line.startswith("Shipped"))
+    row = next(line for line in lines[lines.index(head) :] if " faces " in line)
+    facts = read_metadata("faces")
+    frechet = f"{facts['scores']['frechet']:.0f}"
+    assert f"{facts['history'][-1][-1] / 60:.1f}" in row and frechet in row.split()
+
+
+def test_progress_shows_images_a_second_and_time_left(capsys):
+    train("run", "--epochs", 2)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(r"epoch 2/2: 100%.*\[[\d:]+<[\d:]+, .*images/s", last), last
+
+
+# Wherever a generator is asked for
+
+SOURCES = {
+    "file": "run/generator.safetensors",
+    "run": "run",
+    "kept epoch": "run/models/epoch-0001.safetensors",
+    "run with dots": "runs/v1.2",
+    "shipped": "textbook-tuned",
+}
+
+
+@pytest.fixture
+def generators():
+    """A run that kept a generator; and the same run in another folder."""
+    train("run", "--epochs", 1, "--models-every", 1)
+    shutil.copytree("run", "runs/v1.2")
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_every_command_takes_every_kind_of_generator(generators, source, capsys):
+    main(["sample", source, "--count", "2", "--out", "two.npz"])
+    assert images_in("two.npz").shape == (2, 1, 28, 28)
+    G, config = load_generator(source)
+    assert explore(G).about["shape"] == [1, 28, 28]
+    assert read_metadata(source)["config"]["recipe"] == config.recipe
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_every_kind_of_generator_can_be_exported(generators, source, capsys):
+    onnx = pytest.importorskip("onnx")
+    main(["export", source, "--to", "onnx"])
+    (path,) = Path().glob("*.onnx")
+    names = {"run/generator.safetensors": "generator.onnx", "run": "run.onnx"}
+    names |= {"run/models/epoch-0001.safetensors": "epoch-0001.onnx"}
+    names |= {"runs/v1.2": "v1.2.onnx", "textbook-tuned": "textbook-tuned.onnx"}
+    assert path.name == names[source]
+    assert "z (N, 64) -> images" in capsys.readouterr().out
+    assert onnx.load(path).graph.input[0].name == "z"
+
+
+@pytest.mark.parametrize("command", ["sample", "score", "export"])
+def test_a_folder_without_a_generator_is_said_by_every_command(command, refused):
+    Path("empty").mkdir()
+    more = {"sample": ["--out", "a.npz"], "score": [], "export": ["--to", "onnx"]}
+    refused(command, "empty", *more[command], names=["empty", "generator.safetensors"])
+
+
+def test_export_writes_what_the_name_says(generators, refused):
+    refused("export", "run", "--to", "onnx", "--out", "a.pt", names=["a.pt", ".onnx"])
+    refused("export", "run", "--to", "tflite", names=["--to", "onnx"])
+    assert not Path("a.pt").exists()
 
 
 def test_another_seed_gives_other_images(generator):
@@ -367,6 +505,10 @@ def test_sample_knows_the_shipped_networks(name):
         (["--out", "weights/g.safetensors/a.npz"], ["weights/g.safetensors/a.npz"]),
         (["--out", "weights/g.safetensors"], ["weights/g.safetensors", ".npz"]),
         (["--out", "images"], ["images", ".npz"]),
+        *[
+            (["--out", f"a.{ending}"], [f"a.{ending}", ".png", ".gif"])
+            for ending in ("jpg", "jpeg", "bmp", "zip", "pt", "png.zip", "npz.txt")
+        ],
     ],
 )
 def test_a_sample_that_cannot_be(generator, more, names, refused):

@@ -149,7 +149,15 @@ def test_a_penalty_through_batchnorm_is_refused(penalty, says):
         replace(Config(architecture="dcgan", image_size=64), **{penalty: 0.1})
 
 
-@pytest.mark.parametrize("architecture", ["mlp", "batchnorm-mlp", "resize-conv"])
+def test_pixels_are_made_of_four_channels_each(says):
+    with says("base_channels is 6", "multiple of 4"):
+        Config(architecture="pixel-shuffle", base_channels=6)
+    Config(architecture="pixel-shuffle", base_channels=8, hidden_dim=5, dropout=0.1)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["mlp", "batchnorm-mlp", "resize-conv", "pixel-shuffle"]
+)
 def test_a_penalty_goes_with_a_discriminator_without_batchnorm(architecture):
     config = Config(
         architecture=architecture, image_size=16, r1_weight=1.0, r2_weight=1.0

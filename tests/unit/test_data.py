@@ -251,6 +251,30 @@ def test_a_folder_of_ones_own(faces, says):
         load(f"folder:{faces / 'nowhere'}")
 
 
+def test_what_stands_behind_the_place_of_a_folder(faces, says):
+    wide = faces / "000000.png"
+    with Image.open(wide) as image:
+        image.resize((40, 10)).save(wide)
+    named = faces.rename(faces.with_name("by,the=way"))  # no options, a name
+    padded = load(f"folder:{named},square=pad,ground=blue", size=16).pixels[0]
+    assert padded[:, 0, 8].tolist() == [0, 0, 255]
+    assert padded[:, 8, 8].tolist() == [255, 0, 0]
+    assert load(f"folder:{named}", size=16).pixels[0, :, 0, 8].tolist() == [255, 0, 0]
+    with says("square is 'round'"):
+        load(f"folder:{named},square=round", size=16)
+    with says("nowhere"):
+        load(f"folder:{faces}/nowhere,square=pad", size=16)
+
+
+def test_a_divided_folder_says_which_part_it_is(faces):
+    for part in ("train", "test"):
+        shutil.copytree(faces, faces.with_name("own") / part)
+    place = f"folder:{faces.with_name('own')}"
+    assert load(place, size=8).split == "train"
+    assert load(place, size=8, train=False).split == "test"
+    assert load(f"folder:{faces}", size=8, train=False).split == "all"
+
+
 @pytest.mark.parametrize("name", ["celeba", "folder:{}"])
 def test_an_image_that_is_skipped_is_named_at_the_line_of_the_caller(name, faces):
     (faces / "000001.png").write_text("text")

@@ -191,7 +191,7 @@ LATE = 300  # seconds; on an idle machine a run here takes ten
 
 
 def rows_of(out):
-    with open(out / "history.csv", newline="") as file:
+    with open(out / "history.csv", encoding="utf-8", newline="") as file:
         return [
             {name: value for name, value in row.items() if name != "seconds"}
             for row in csv.DictReader(file)

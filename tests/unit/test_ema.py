@@ -12,14 +12,14 @@ from ganlib.models import Generator, build
 from ganlib.sampling import sample_noise
 from ganlib.training import fit, new_state
 
-WITH_BATCHNORM = "batchnorm-mlp", "dcgan", "resize-conv"
+WITH_BATCHNORM = "batchnorm-mlp", "dcgan", "resize-conv", "pixel-shuffle"
 
 
 def tiny(architecture, **changes):
     """A config of narrow networks that learn fast on 16x16 images."""
     width = {} if architecture == "dcgan" else {"r1_weight": 0.1}
     width |= {"hidden_dim": 6} if architecture == "batchnorm-mlp" else {}
-    width |= {"base_channels": 2} if architecture != "batchnorm-mlp" else {}
+    width |= {"base_channels": 4} if architecture != "batchnorm-mlp" else {}
     fields = {"latent_dim": 4, "image_size": 16, "batch_size": 20, "epochs": 3}
     rates = {"learning_rate_g": 0.03, "learning_rate_d": 0.01, "beta1": 0.5}
     fields |= {"architecture": architecture, "ema_decay": 0.95, **width, **rates}

@@ -17,6 +17,7 @@ from experiments import (
     common,
     feature_extractors,
     generalization,
+    gpu_check,
     mode_collapse,
     stale,
     stopping,
@@ -35,12 +36,14 @@ from ganlib.results import RESULTS, load_result, load_result_with_images
 from ganlib.training import Record, fit, new_state, train_step
 
 SCRIPTS = [
+    "accidents",
     "average",
     "batchnorm_statistics",
     "bench",
     "beta1",
     "feature_extractors",
     "generalization",
+    "gpu_check",
     "imagenet_features",
     "ladder",
     "mode_collapse",
@@ -594,6 +597,66 @@ def test_the_switches_of_the_textbook_loop_change_no_number():
         loop.epoch(batches)
         weights.append(loop.G[0].weight)
     assert torch.allclose(*weights, atol=1e-6)
+
+
+# What awaits a GPU
+
+
+def test_a_part_that_fails_takes_nothing_with_it(tmp_path):
+    path = tmp_path / "found.json"
+    report = gpu_check.Report(path, device="none")
+    report.part("speed of A", "textbook loop", dict, {"images_per_second": 2, "gib": 1})
+    report.part("speed of A", "broken", divmod, 1, 0)
+    assert json.loads(path.read_text())["speed of A"]["broken"].startswith("ZeroDiv")
+    report.part("speed of A", "ours", dict, {"images_per_second": 5, "gib": 0.5})
+    report.ends = 0
+    report.part("speed of A", "late", dict)
+    found = json.loads(path.read_text())
+    assert found["failed"] == ["speed of A, broken"]
+    assert found["speed of A"]["ours"]["images_per_second"] == 5
+    assert "left out" in found["speed of A"]["late"]
+    rows = path.with_suffix(".md").read_text().splitlines()
+    assert "| A | ours | 5 | 2.50 | 0.50 |" in rows
+
+
+def test_what_is_too_far_off_or_no_number_does_not_agree():
+    assert gpu_check.agree(0.5, 1) == 0.5
+    for value in (1.5, math.nan):
+        with pytest.raises(AssertionError, match="is above 1"):
+            gpu_check.agree(value, 1)
+
+
+def test_seconds_to_a_quality_are_those_of_the_first_time_below():
+    pixels = torch.zeros(20, 1, 4, 4, dtype=torch.uint8)
+    planted = iter([9.0, 5.0, 7.0, 2.0])
+    found = gpu_check.time_to_quality(
+        replace(SMALL, epochs=7),
+        pixels,
+        lambda state: next(planted),
+        "cpu",
+        (5, 3, 1),
+        seconds=1e6,
+        every=2,
+    )
+    assert [row[0] for row in found["rows"]] == [2, 4, 6, 7]
+    reached = found["seconds to"]
+    seconds = [row[1] for row in found["rows"]]
+    assert reached == {"5": seconds[1], "3": seconds[3], "1": None}
+
+
+def test_the_whole_check_runs_on_the_cpu(python, tmp_path):
+    out = tmp_path / "cpu.json"
+    script = "-m", "experiments.gpu_check", "--device", "cpu", "--tiny"
+    done = python(*script, "--out", out)
+    found = json.loads(out.read_text())
+    assert done.returncode == 0 and found["failed"] == [], done.stdout + done.stderr
+    for name in gpu_check.NETWORKS:
+        rates = found[f"speed of {name}"]
+        assert {"textbook loop", "plain", "bfloat16"} <= rates.keys()
+        assert all(rate["images_per_second"] > 0 for rate in rates.values())
+    checks = {"scores", "steps of dcgan", "checkpoint of mlp", "bfloat16, resize-conv"}
+    assert checks <= found["checks"].keys()
+    assert "faces, 64 channels" in found["time to quality"]
 
 
 # Spoiled images

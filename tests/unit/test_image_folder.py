@@ -3,7 +3,6 @@
 import io
 import multiprocessing
 import os
-import resource
 import shutil
 import struct
 import time
@@ -177,6 +176,148 @@ def test_other_formats_are_not_tried(ending):
         decode_image(io.BytesIO(packed(noise(0, (32, 32)), ending)), 8)
 
 
+# --- what is asked of a folder --------------------------------------------------------
+
+
+def stripes(upright):
+    """Red, green and blue from left to right, or from top to bottom; (30, 10)."""
+    image = Image.new("RGB", (30, 10), RED)
+    image.paste(GREEN, (10, 0, 20, 10))
+    image.paste(BLUE, (20, 0, 30, 10))
+    return image.transpose(Image.Transpose.TRANSPOSE) if upright else image
+
+
+@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize(("ground", "colour"), [("white", WHITE), ("#0000ff", BLUE)])
+def test_padding_keeps_all_of_a_picture_on_the_ground(upright, ground, colour):
+    content = packed(stripes(upright))
+    made = decode_image(io.BytesIO(content), 30, square="pad", ground=ground)
+    made = made.transpose(1, 2, 0) if not upright else made.transpose(2, 1, 0)
+    assert [tuple(made[15, x]) for x in (5, 15, 25)] == [RED, GREEN, BLUE]
+    assert (made[:9] == colour).all() and (made[21:] == colour).all()
+
+
+@pytest.mark.parametrize("square", ["crop", "pad"])
+def test_the_ground_is_behind_what_is_transparent(square):
+    image = Image.new("RGBA", (12, 12), (*RED, 0))
+    image.paste((*GREEN, 255), (0, 0, 6, 12))
+    made = decode_image(
+        io.BytesIO(packed(image)), 12, square=square, ground="rgb(0, 0, 255)"
+    )
+    assert tuple(made[:, 6, 2]) == GREEN and tuple(made[:, 6, 9]) == BLUE
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"square": "round"}, ["square is 'round'", "crop, pad"]),
+        ({"ground": "nosuch"}, ["ground is 'nosuch'", "white"]),
+        ({"ground": "#ffffff80"}, ["ground is '#ffffff80'", "white"]),
+        ({"channels": 2}, ["channels is 2", "1 channel", "3"]),
+    ],
+)
+def test_what_cannot_be_asked_of_a_folder(folder, asked, words, says):
+    with says(*words):
+        read_image_folder(folder, 8, **asked)
+
+
+GREYS = {
+    "8 bits": new("L", 100),
+    "1 bit": new("1", 1),
+    "16 bits": grey16(65_535),
+    "with alpha": new("LA", (100, 128)),
+    "a palette of greys": palette(GREY),
+    "three equal channels": plain(GREY),
+    "a jpeg": new("L", 100, "jpg"),
+    "floats": floats(0.5, 1.0),
+}
+
+
+@pytest.mark.parametrize("kind", GREYS)
+def test_a_folder_of_greys_has_one_channel_unless_three_are_asked_for(kind, tmp_path):
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(GREYS[kind])  # whatever its name says
+    one, three, any_ = (
+        read_image_folder(tmp_path, 8, channels=channels)[0]
+        for channels in (1, 3, None)
+    )
+    assert one.shape == any_.shape == (2, 1, 8, 8) and three.shape == (2, 3, 8, 8)
+    assert torch.equal(one, any_) and torch.equal(one.expand_as(three), three)
+
+
+def test_a_little_colour_keeps_three_channels_and_one_makes_it_grey(tmp_path):
+    (tmp_path / "0.png").write_bytes(new("L", 100))
+    (tmp_path / "1.png").write_bytes(plain(RED))
+    assert read_image_folder(tmp_path, 8, channels=None)[0].shape == (2, 3, 8, 8)
+    greys = read_image_folder(tmp_path, 8, channels=1)[0]
+    assert greys[:, 0, 4, 4].tolist() == [100, 76]  # 0.299 of 255
+
+
+def test_animations_are_counted_once_and_said(tmp_path, one_sentence):
+    for ending in ("gif", "webp", "png", "tif"):
+        (tmp_path / f"moves.{ending}").write_bytes(animation(ending))
+        (tmp_path / f"still.{ending}").write_bytes(plain(RED, ending=ending))
+    for _ in range(2):  # also when it comes from the cache
+        with pytest.warns(UserWarning) as caught:
+            pixels, *_ = read_image_folder(tmp_path, 8)
+        (warning,) = caught
+        words = "4 of 8 images", "several pages", "'moves.gif'", "the first image"
+        one_sentence(str(warning.message), *words)
+        colours = pixels[:, :, 4, 5].int() - torch.tensor(RED)
+        assert colours.abs().max() <= 2, "of each the first image"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_folders_train_and_test_divide_the_images(tmp_path, zipped):
+    files = {
+        "train/cats/0.png": RED,
+        "train/dogs/0.png": GREEN,
+        "train/dogs/1.png": GREEN,
+        "test/dogs/0.png": BLUE,
+    }
+    place = tmp_path / "pets"
+    for name, colour in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(plain(colour))
+    source = shutil.make_archive(place, "zip", place) if zipped else place
+    pixels, labels, classes, divided = read_image_folder(source, 8)
+    assert divided and classes == ("cats", "dogs") and labels.tolist() == [0, 1, 1]
+    assert pixels[:, :, 4, 4].tolist() == [list(RED), list(GREEN), list(GREEN)]
+    pixels, labels, classes, divided = read_image_folder(source, 8, train=False)
+    assert divided and classes == ("cats", "dogs") and labels.tolist() == [1]
+    assert pixels[:, :, 4, 4].tolist() == [list(BLUE)]
+
+
+def test_a_picture_beside_train_and_test_keeps_them_together(tmp_path):
+    for name in ("train/0.png", "test/0.png", "1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(plain(RED))
+    pixels, _, classes, divided = read_image_folder(tmp_path, 8, train=False)
+    assert len(pixels) == 3 and not divided and {"train", "test"} < set(classes)
+
+
+def test_avif_is_read_where_pillow_can(tmp_path, says):
+    if "AVIF" in image_folder.formats():
+        (tmp_path / "0.avif").write_bytes(plain(RED, (64, 64), "avif", quality=100))
+        pixels, *_ = read_image_folder(tmp_path, 8)
+        assert (pixels[0, :, 4, 4].int() - torch.tensor(RED)).abs().max() <= 4
+    else:
+        (tmp_path / "0.avif").write_bytes(b"\0\0\0\x1cftypavif" + bytes(99))
+        with says("0.avif", "AVIF needs Pillow 11.3"):
+            read_image_folder(tmp_path, 8)
+
+
+def test_heic_is_read_where_its_package_is_there(tmp_path, says):
+    if "HEIF" in image_folder.formats():
+        (tmp_path / "0.heic").write_bytes(plain(RED, (64, 64), "heif", quality=100))
+        pixels, *_ = read_image_folder(tmp_path, 8)
+        assert (pixels[0, :, 4, 4].int() - torch.tensor(RED)).abs().max() <= 4
+    else:
+        (tmp_path / "0.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+        with says("0.heic", "HEIF needs pip install pillow-heif"):
+            read_image_folder(tmp_path, 8)
+
+
 # --- folder, zip and cache ------------------------------------------------------------
 
 
@@ -204,7 +345,8 @@ def test_other_files_and_hidden_ones_are_no_images(folder):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("no image")
     (folder / "pointing nowhere.png").symlink_to(folder / "nowhere")
-    os.mkfifo(folder / "that never answers.png")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "that never answers.png")
     shutil.copy(folder / "cats" / "0.png", folder / "cats" / "upper.PNG")
     assert len(read_image_folder(folder, 8)[0]) == 9
 
@@ -224,7 +366,7 @@ def test_the_second_time_nothing_is_decoded(folder, archive, monkeypatch):
 def test_pixels_are_mapped_and_what_is_written_to_them_stays_here(folder):
     pixels, *_ = read_image_folder(folder, 8)
     if Path("/proc/self/maps").exists():
-        assert cached()[0] in Path("/proc/self/maps").read_text()
+        assert cached()[0] in Path("/proc/self/maps").read_text(encoding="utf-8")
     pixels.zero_()
     assert torch.equal(read_image_folder(folder, 8)[0], expected(folder, 8))
 
@@ -280,6 +422,7 @@ def test_a_place_that_does_not_exist(source, says):
         read_image_folder(source, 8)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
 def test_a_place_that_never_answers(tmp_path, says):
     os.mkfifo(tmp_path / "pipe.zip")
     with says("pipe.zip"):
@@ -483,6 +626,7 @@ def test_a_cache_folder_that_cannot_be_made(folder, tmp_path, says):
 
 def test_a_disk_that_is_full(folder, says):
     """Here no file may have more than 40 kB."""
+    resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
     try:
@@ -494,18 +638,18 @@ def test_a_disk_that_is_full(folder, says):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def read_all(folder, together):
+    for size in range(4, 16):
+        together.wait(60)
+        pixels, labels, *_ = read_image_folder(folder, size)
+        assert torch.equal(pixels, expected(folder, size))
+        assert labels.tolist() == [0] * 4 + [1] * 4
+
+
 def test_two_processes_build_one_cache_at_once(folder):
-    context = multiprocessing.get_context("fork")
-    together = context.Barrier(2)
-
-    def read_all():
-        for size in range(4, 16):
-            together.wait(60)
-            pixels, labels, *_ = read_image_folder(folder, size)
-            assert torch.equal(pixels, expected(folder, size))
-            assert labels.tolist() == [0] * 4 + [1] * 4
-
-    started = [context.Process(target=read_all) for _ in range(2)]
+    context = multiprocessing.get_context("spawn")  # as Windows and macOS start them
+    arguments = folder, context.Barrier(2)
+    started = [context.Process(target=read_all, args=arguments) for _ in range(2)]
     for process in started:
         process.start()
     for process in started:

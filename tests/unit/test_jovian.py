@@ -157,13 +157,13 @@ def test_a_wrong_key_is_refused_and_stays_in_its_file(service, folder):
 
 
 def test_a_file_that_contains_the_key_is_not_sent(service, folder):
-    Path("run/notes.txt").write_text(f"my key: {KEY}")
+    Path("run/notes.txt").write_text(f"my key: {KEY}", encoding="utf-8")
     assert "run/notes.txt contains your Jovian key" in send().sentence
     assert service.received == []
 
 
 def test_hidden_files_and_links_stay_here(service, folder):
-    Path("run/.env").write_text("secret")
+    Path("run/.env").write_text("secret", encoding="utf-8")
     Path("run/link.txt").symlink_to(Path.home() / ".jovian" / "credentials.json")
     assert send().sentence.endswith("all 4 items arrived.")
 
@@ -193,7 +193,7 @@ def test_the_client_alone_calls_failed_uploads_a_success(service, folder):
     """If a later client mends this, ganlib.jovian may become simpler."""
     service.refuse = lambda name: None if name == "page.ipynb" else (500, b"")
     code = "import jovian; jovian.commit(project='p', filename='page.ipynb', outputs=['run'])"
-    Path("alone.py").write_text(code)
+    Path("alone.py").write_text(code, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "alone.py"],
         capture_output=True,
@@ -247,7 +247,7 @@ def test_what_cannot_be_sent_is_said_before_anything_is(
 
 
 def test_a_client_that_is_not_installed(service, folder, monkeypatch):
-    Path("jovian.py").write_text("import no_such_module")
+    Path("jovian.py").write_text("import no_such_module", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     assert "no_such_module" in send().sentence

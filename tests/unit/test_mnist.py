@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import socket
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -301,6 +302,7 @@ def test_an_interrupted_download_leaves_nothing(mirror, tmp_path, monkeypatch):
 # --- two at once ----------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, to keep the mirror")
 @pytest.mark.parametrize("how", ["download", "unpack"])
 def test_two_processes_at_once(tiny_mnist, mirror, tmp_path, how):
     """Twenty times, one of the two ever later, so that it meets the other midway."""

@@ -17,6 +17,7 @@ from ganlib.models import (
     Discriminator,
     Generator,
     MinibatchStdDev,
+    PixelShuffleGenerator,
     ResizeConvDiscriminator,
     ResizeConvGenerator,
     build,
@@ -31,13 +32,16 @@ ARCHITECTURES = {
     "batchnorm-mlp": (BatchNormGenerator, Discriminator),
     "dcgan": (DCGANGenerator, DCGANDiscriminator),
     "resize-conv": (ResizeConvGenerator, ResizeConvDiscriminator),
+    "pixel-shuffle": (PixelShuffleGenerator, Discriminator),
 }
 
 
 def tiny(architecture, **changes):
     """A config of narrow networks for 16x16 images."""
-    linear = architecture in ("mlp", "batchnorm-mlp")
-    width = {"hidden_dim": 5} if linear else {"base_channels": 2}
+    linear = {"hidden_dim": 5}
+    widths = {"mlp": linear, "batchnorm-mlp": linear}
+    widths["pixel-shuffle"] = {"hidden_dim": 5, "base_channels": 4}
+    width = widths.get(architecture, {"base_channels": 2})
     fields = {"image_size": 16, "latent_dim": 6, **width, **changes}
     return Config(architecture=architecture, **fields)
 
@@ -110,6 +114,26 @@ def test_a_config_of_another_size_is_refused(architecture, says):
         build(Config(architecture=architecture, image_size=30))
 
 
+@pytest.mark.parametrize("size", [30, 6])
+def test_a_pixel_shuffle_generator_takes_sides_that_four_divides(size, says):
+    with says(f"{size}x{size}", "4 divides"):
+        build(tiny("pixel-shuffle", image_size=size))
+    G, _ = build(tiny("pixel-shuffle", image_size=20, channels=2))
+    assert G(torch.randn(3, 6)).shape == (3, 2, 20, 20)
+
+
+def test_no_convolution_of_a_pixel_shuffle_generator_runs_at_full_size():
+    sides = []
+    G, _ = build(tiny("pixel-shuffle", image_size=28))
+    for layer in G.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(
+                lambda _, inputs, __: sides.append(inputs[0].shape[-1])
+            )
+    G(torch.randn(2, 6))
+    assert sides == [7, 14]
+
+
 @pytest.mark.parametrize("architecture", ["dcgan", "resize-conv"])
 @pytest.mark.parametrize("size", SIZES[:10])
 def test_convolutional_networks_take_every_size(architecture, size):
@@ -162,7 +186,9 @@ def test_init_weights_leaves_biases_and_linear_layers():
     assert drawn == ["0.weight", "1.weight", "2.weight"]
 
 
-@pytest.mark.parametrize("architecture", ["batchnorm-mlp", "dcgan", "resize-conv"])
+@pytest.mark.parametrize(
+    "architecture", ["batchnorm-mlp", "dcgan", "resize-conv", "pixel-shuffle"]
+)
 def test_batchnorm_has_the_settings_of_its_paper(architecture):
     """BatchNorm(n, 0.8), a common slip, sets eps and not momentum."""
     G, D = build(tiny(architecture))
@@ -209,6 +235,7 @@ def test_which_discriminators_have_batchnorm():
         "batchnorm-mlp": False,
         "dcgan": True,
         "resize-conv": False,
+        "pixel-shuffle": False,
     }
 
 

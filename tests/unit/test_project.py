@@ -16,14 +16,14 @@ MODULES = sorted((ROOT / "ganlib").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # From the bottom up. A module imports from its own layer and from those below.
 LAYERS = [
-    {"errors", "exercise"},
+    {"errors"},
     {"config", "files"},
     {"recipes", "data", "losses", "models", "sampling", "augment", "plotting"},
     {"ema"},
     {"training"},
     {"checkpoint", "results", "export", "tensorboard", "widgets", "jovian"},
     {"metrics", "accelerate"},
-    {"cli"},
+    {"cli", "exercise"},
     {"__main__"},
 ]
 LAYER_OF = {name: place for place, names in enumerate(LAYERS) for name in names}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganlib import results
-from ganlib.results import load_result, load_result_with_images
+from ganlib.results import Table, load_result, load_result_with_images
 from ganlib.training import Record
 
 ROW = [1, 0.5, 1.5, 0.6, 0.4, 0.3, 100, 2.0]
@@ -59,3 +59,15 @@ def test_every_shipped_result_loads():
     for path in paths:
         name = path.relative_to(results.RESULTS).with_suffix("").as_posix()
         assert isinstance(load_result(name), dict)
+
+
+def test_a_table_is_aligned_as_text_and_escaped_as_html():
+    table = Table(("recipe", "s"), [("a & b", 5), ("c", 1_000)])
+    assert repr(table).splitlines() == ["recipe     s", "a & b      5", "c       1000"]
+    page = table._repr_html_()
+    assert "a &amp; b" in page and page.count("<tr>") == 3 and page.count("<th ") == 2
+
+
+def test_a_table_refuses_a_row_of_another_length():
+    with pytest.raises(ValueError):
+        repr(Table(("recipe", "s"), [("a",)]))

@@ -99,7 +99,9 @@ def known_distances(monkeypatch):
 def test_the_first_copy_within_the_goal_counts(known_distances):
     config = Config(batch_size=10, latent_dim=3, hidden_dim=8, image_size=4)
     pixels = torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8)
-    reached = time_to_quality.run(config, pixels, [995, 988, 900])
+    found = time_to_quality.run(config, pixels, [995, 988, 900])
+    reached = found["reached"]
+    assert found["distances"] == [990, 980, 970]
     assert [one and one["steps"] for one in reached] == [6, 12, None]
     assert [one["images"] for one in reached[:2]] == [60, 120]
     assert [one["frechet"] for one in reached[:2]] == [994, 988]
@@ -123,3 +125,36 @@ def test_every_rung_of_the_ladder_has_a_speed_and_scores():
     rungs = {*ladder.LOOPS, *ladder.CONFIGS}
     assert stored["speed"].keys() == stored["score"].keys() == rungs
     assert all(len(scores) == stored["seeds"] for scores in stored["score"].values())
+
+
+def test_the_table_of_records_has_every_row_that_reached_the_goal(monkeypatch):
+    monkeypatch.setattr(time_to_quality, "CHANGES", {"one": {}})
+    monkeypatch.setattr(time_to_quality, "ENTRIES", {"fast": None, "lame": None})
+    at = {"steps": 300, "images": 30_000}
+    later = {"steps": 500, "images": 50_000}
+    result = {
+        "textbook_epochs": 200,
+        "speed": {
+            "textbook loop": {"rate": 1_000},
+            "ganlib's loop": {"rate": 2_000},
+            "one": {"rate": 3_000},
+            "fast": {"rate": 1_500},
+            "lame": {"rate": 1_500},
+        },
+        "runs": [
+            {"rung": "one", "seed": 0, "reached": [at]},
+            {"rung": "one", "seed": 1, "reached": [later]},
+            {"rung": "fast", "seed": 0, "reached": [at, later]},
+            {"rung": "lame", "seed": 0, "reached": [at, None]},
+        ],
+    }
+    first = time_to_quality.records(result, 0)[2:]
+    assert first[1].endswith("| 120,000 | 6,000 | 2.0 |")
+    assert first[2] == "| + one | 2 | 400 ± 141 | 13 | 900 |"  # 40,000 images at 3,000
+    assert first[3] == "| `fast` | 1 | 300 | 20 | 600 |"
+    second = time_to_quality.records(result, 1)[2:]
+    assert second == ["| `fast` | 1 | 500 | 33 | 360 |"]
+
+
+def test_the_page_of_records_is_what_the_file_says():
+    assert time_to_quality.PAGE.read_text(encoding="utf-8") == time_to_quality.page()

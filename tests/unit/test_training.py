@@ -747,7 +747,7 @@ EVERYTHING_ON = {
 
 
 @pytest.mark.parametrize(
-    "architecture", ["mlp", "batchnorm-mlp", "resize-conv", "dcgan"]
+    "architecture", ["mlp", "batchnorm-mlp", "resize-conv", "dcgan", "pixel-shuffle"]
 )
 def test_no_tensor_is_made_on_another_device_than_the_images(architecture):
     """On the device "meta", which holds no data; a tensor elsewhere is an error."""
