@@ -212,9 +212,11 @@ def show_histories(histories: Mapping[str, Sequence["Record"]]) -> None:
         losses.set_ylabel(name, rotation=0, ha="right", va="center")
     rows[0, 0].set_title("loss")
     rows[0, 1].set_title("probability of real")
-    for axes, corner in zip(rows[-1], ("upper left", "upper right"), strict=True):
+    corners = "outside upper left", "outside upper right"
+    for axes, corner in zip(rows[-1], corners, strict=True):
         axes.set_xlabel("epoch")
-        figure.legend(*axes.get_legend_handles_labels(), loc=f"outside {corner}")
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc=corner)  # type: ignore[call-overload]
     plt.show()
 
 
@@ -235,7 +237,7 @@ def _draw_history(
         axes.plot(epochs, values, style, label=label, color=color, marker=marker)
     probabilities.axhline(0.5, color=GREY, linewidth=1)
     probabilities.set_ylim(0, 1)
-    probabilities.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    probabilities.locator_params(axis="x", integer=True, min_n_ticks=1)
 
 
 def _draw_picture(

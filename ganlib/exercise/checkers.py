@@ -6,6 +6,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ def leaky_relu(answer: Callable[[Tensor], Tensor]) -> bool:
         value = activation(x)
         return [value, *torch.autograd.grad(value.sum(), x)]
 
-    mine, theirs = map(value_and_slope, (answer, nn.LeakyReLU(0.2)))
+    mine, theirs = value_and_slope(answer), value_and_slope(nn.LeakyReLU(0.2))
     return all(map(torch.allclose, mine, theirs))
 
 
@@ -166,15 +167,13 @@ def coverage_of_080(answer: TrainState) -> bool:
 
 def even_upsampling(answer: nn.ConvTranspose2d) -> bool:
     """17.2: a layer that doubles the side and reaches the pixels inside evenly."""
-    layer = nn.ConvTranspose2d(
-        1,
-        1,
-        answer.kernel_size,
-        answer.stride,
-        answer.padding,
-        answer.output_padding,
-        bias=False,
-    )
+    shape: dict[str, Any] = {
+        "kernel_size": answer.kernel_size,
+        "stride": answer.stride,
+        "padding": answer.padding,
+        "output_padding": answer.output_padding,
+    }
+    layer = nn.ConvTranspose2d(1, 1, **shape, bias=False)
     nn.init.ones_(layer.weight)
     reached = layer(torch.ones(1, 1, 8, 8))
     inside = reached[..., 2:-2, 2:-2]
