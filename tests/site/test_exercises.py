@@ -184,7 +184,8 @@ def test_on_paper_results_and_solutions_are_there(chromium):
 @pytest.mark.parametrize("name", NOTEBOOKS.values())
 def test_no_page_shows_what_is_right(name):
     text = built(name).read_text(encoding="utf-8")
-    assert "answer_1 = None" not in text and "ganlib.exercise import check" in text
+    words = re.sub("<[^>]+>", "", text)  # the highlighter wraps parts of a line
+    assert "answer_1 = None" not in words and "ganlib.exercise import check" in words
     keys = re.findall(
         r'<div class="exercise" id="[\w-]+" data-key="([\d.a-z]+)" data-right="([\w=]+)"',
         text,
