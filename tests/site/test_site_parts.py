@@ -224,7 +224,7 @@ def test_a_figure_of_one_plot_or_without_clear_gaps_is_whole(tmp_path):
 
 
 def test_pictures_know_how_many_plots_they_hold():
-    notebook = json.loads((ROOT / "notebooks" / "05_tanh.ipynb").read_text())
+    notebook = json.loads((ROOT / "notebooks" / "12_stopping.ipynb").read_text())
     counts = sorted(figures.axes_of_pictures(notebook).values())
     assert counts[0] == 1 and counts[-1] > 4 and 2 in counts
 
