@@ -15,9 +15,7 @@ def setup(app):
 
 
 def defer(app, pagename, templatename, context, doctree):
-    """Give scripts the attribute `defer`; the search has scripts that wait for none."""
-    if pagename == "search":
-        return
+    """Give scripts the attribute `defer`; search.html gives it to those of its own."""
     scripts = context["script_files"]
     for script in scripts:
         name = str(script.filename or "")

@@ -106,4 +106,6 @@
     if (found.length) Search.status.textContent = `Search finished: ${found.length === MOST ? `the best ${MOST}` : found.length} section${found.length === 1 ? "" : "s"}, best first.`;
     else Search.status.textContent = "Search finished: no section has these words. The glossary and the page of symptoms list the words that this book uses.";
   };
+  // Sphinx begins as soon as its own script is read; a query in the address waits since then.
+  if (Search._queued_query !== null) Search.query(Search._queued_query);
 })();
