@@ -54,10 +54,19 @@ class Config:
     dropout: float = _number(0.0, 0.0, 0.9)  # share of D's units dropped in training
 
     # The game: see losses.py, augment.py and ema.py.
-    loss: str = _choice("nonsaturating", "saturating", "hinge")
+    loss: str = _choice(
+        "nonsaturating",
+        "saturating",
+        "hinge",
+        "least-squares",
+        "wasserstein",
+        "relativistic",
+    )
     real_label: float = _number(1.0, 0.5, 1.0)  # below 1: one-sided label smoothing
     r1_weight: float = _number(0.0, 0.0, 1_000.0)  # penalty on D at real images
     r2_weight: float = _number(0.0, 0.0, 1_000.0)  # penalty on D at generated images
+    gp_weight: float = _number(0.0, 0.0, 1_000.0)  # on D's slope between the two
+    spectral_norm: bool = False  # D's layers stretch nothing by more than 1
     random_flip: bool = False  # D sees half of all images flipped left to right
     augment_shift: int = _number(0, 0, 64)  # D sees all images moved by so many pixels
     augment_color: bool = False  # D sees brightness, saturation and contrast changed
@@ -117,16 +126,23 @@ def _check_combination(config: Config) -> None:
                 f"{name} is {getattr(config, name)}, but the architecture "
                 f"{config.architecture} has none; leave it at {default}."
             )
-    if config.loss == "hinge" and config.real_label != 1.0:
+    has_labels = config.loss in ("nonsaturating", "saturating")
+    if not has_labels and config.real_label != 1.0:
         raise GanlibError(
-            f"real_label is {config.real_label}, but the hinge loss has no labels; "
-            "leave it at 1.0."
+            f"real_label is {config.real_label}, but the {config.loss} loss has no "
+            "labels; leave it at 1.0."
         )
-    if config.architecture == "dcgan" and (config.r1_weight or config.r2_weight):
+    penalised = config.r1_weight or config.r2_weight or config.gp_weight
+    if config.architecture == "dcgan" and penalised:
         raise GanlibError(
-            "r1_weight and r2_weight must be 0 for the architecture dcgan: its D has "
-            "BatchNorm, through which a logit depends on the whole batch and the "
-            "penalty is no gradient of one image; take resize-conv."
+            "r1_weight, r2_weight and gp_weight must be 0 for the architecture dcgan: "
+            "its D has BatchNorm, through which a logit depends on the whole batch and "
+            "the penalty is no gradient of one image; take resize-conv."
+        )
+    if config.loss == "wasserstein" and not (penalised or config.spectral_norm):
+        raise GanlibError(
+            "The wasserstein loss has no lower bound while D may be as steep as it "
+            "likes; set gp_weight (10 in the paper), r1_weight or spectral_norm."
         )
     if config.architecture == "pixel-shuffle" and config.base_channels % 4:
         raise GanlibError(

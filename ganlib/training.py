@@ -17,7 +17,13 @@ from ganlib.config import Config
 from ganlib.data.transforms import normalize
 from ganlib.ema import refresh_batchnorm, update_average
 from ganlib.errors import GanlibError
-from ganlib.losses import LOSSES, discriminator_loss, generator_loss, r1_penalty
+from ganlib.losses import (
+    LOSSES,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    r1_penalty,
+)
 from ganlib.models import build
 
 Turn = Callable[["TrainState", Tensor], Tensor]
@@ -165,6 +171,28 @@ def r1_step(
     return penalty.detach()
 
 
+def gp_step(
+    D: nn.Module,
+    optimizer_d: torch.optim.Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    *,
+    weight: float,
+) -> Tensor:
+    """A step of D alone towards a slope of 1 between `real` and `fake` (N, C, H, W).
+
+    Returns the gradient penalty before its weight, a scalar. Gulrajani 2017, algorithm
+    1, has it in every step of D; here it is lazy like `r1_step`.
+    """
+    share = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
+    between = real.lerp(fake, share).requires_grad_()
+    penalty = gradient_penalty(D(between), between)
+    optimizer_d.zero_grad()
+    (weight * penalty).backward()
+    optimizer_d.step()
+    return penalty.detach()
+
+
 def train_step(state: TrainState, real: Tensor) -> Tensor:
     """D's turn, then G's, on one batch of real images (N, C, H, W) in -1..1.
 
@@ -179,6 +207,9 @@ def train_step(state: TrainState, real: Tensor) -> Tensor:
     d_loss, real_logits, before = discriminator_step(
         G, D, state.optimizer_d, real, z, loss=d_loss_of
     )
+    if config.loss == "relativistic":  # compares each generated image with a real one
+        with torch.no_grad():
+            g_loss_of = partial(g_loss_of, real_logits=D(real))
     z = torch.randn(len(real), config.latent_dim, device=real.device)
     g_loss, after = generator_step(G, D, state.optimizer_g, z, loss=g_loss_of)
     probabilities = [logits.sigmoid().mean() for logits in (real_logits, before, after)]
@@ -186,16 +217,19 @@ def train_step(state: TrainState, real: Tensor) -> Tensor:
 
 
 def penalty_step(state: TrainState, real: Tensor) -> None:
-    """The penalties that the config asks for: R1 at real images, R2 at generated."""
-    config = state.config
+    """The penalties that the config asks for: at real images, generated, between."""
+    config, optimizer_d = state.config, state.optimizer_d
     D = augmented(state.D, config)
     if config.r1_weight:
-        r1_step(D, state.optimizer_d, real, weight=R1_INTERVAL * config.r1_weight)
+        r1_step(D, optimizer_d, real, weight=R1_INTERVAL * config.r1_weight)
+    if not (config.r2_weight or config.gp_weight):
+        return
+    with torch.no_grad():
+        fake = state.G(torch.randn(len(real), config.latent_dim, device=real.device))
     if config.r2_weight:
-        with torch.no_grad():
-            z = torch.randn(len(real), config.latent_dim, device=real.device)
-            fake = state.G(z)
-        r1_step(D, state.optimizer_d, fake, weight=R1_INTERVAL * config.r2_weight)
+        r1_step(D, optimizer_d, fake, weight=R1_INTERVAL * config.r2_weight)
+    if config.gp_weight:
+        gp_step(D, optimizer_d, real, fake, weight=R1_INTERVAL * config.gp_weight)
 
 
 def shuffled_batches(

@@ -9,10 +9,16 @@ from ganlib.losses import (
     LOSSES,
     discriminator_loss,
     generator_loss,
+    gradient_penalty,
     hinge_discriminator_loss,
     hinge_generator_loss,
+    least_squares_discriminator_loss,
+    least_squares_generator_loss,
     r1_penalty,
+    relativistic_discriminator_loss,
+    relativistic_generator_loss,
     saturating_generator_loss,
+    wasserstein_discriminator_loss,
 )
 
 REAL = torch.tensor([-3.0, -0.4, 0.0, 1.7, 6.0, 0.3], dtype=torch.float64)
@@ -66,6 +72,35 @@ def test_hinge_losses_by_hand():
     assert hinge_generator_loss(FAKE).item() == pytest.approx(by_hand, rel=1e-12)
 
 
+def test_least_squares_losses_by_hand():
+    # (x - 1)²: 16, 1.96, 1, 0.49, 25, 0.49; x² of the generated: 4.84, 25, 0.81, 0.01.
+    by_hand = 44.94 / 6 / 2 + 30.66 / 4 / 2
+    loss = least_squares_discriminator_loss(REAL, FAKE)
+    assert loss.item() == pytest.approx(by_hand, rel=1e-12)
+    by_hand = (1.2**2 + 6**2 + 0.1**2 + 1.1**2) / 4 / 2
+    loss = least_squares_generator_loss(FAKE)
+    assert loss.item() == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_wasserstein_loss_by_hand():
+    by_hand = (2.2 - 5.0 + 0.9 - 0.1) / 4 - (-3.0 - 0.4 + 1.7 + 6.0 + 0.3) / 6
+    loss = wasserstein_discriminator_loss(REAL, FAKE)
+    assert loss.item() == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_relativistic_losses_compare_pairs():
+    """Adding a number to all logits changes nothing: only differences count."""
+    real, fake = REAL[:4], FAKE
+    pairs = list(zip(real.tolist(), fake.tolist(), strict=True))
+    by_hand = mean([-math.log(sigmoid(x - y)) for x, y in pairs])
+    for shift in (0, 7):
+        loss = relativistic_discriminator_loss(real + shift, fake + shift)
+        assert loss.item() == pytest.approx(by_hand, rel=1e-12)
+    by_hand = mean([-math.log(sigmoid(y - x)) for x, y in pairs])
+    loss = relativistic_generator_loss(fake, real)
+    assert loss.item() == pytest.approx(by_hand, rel=1e-12)
+
+
 def test_an_undecided_discriminator():
     zeros = torch.zeros(5)
     assert discriminator_loss(zeros, zeros).item() == pytest.approx(math.log(4))
@@ -100,6 +135,7 @@ def test_gradients_of_the_generator_losses():
         generator_loss: (torch.sigmoid(FAKE) - 1) / len(FAKE),
         saturating_generator_loss: -torch.sigmoid(FAKE) / len(FAKE),
         hinge_generator_loss: torch.full_like(FAKE, -1 / len(FAKE)),
+        least_squares_generator_loss: (FAKE - 1) / len(FAKE),
     }
     for loss, gradient in expected.items():
         fake = FAKE.clone().requires_grad_()
@@ -130,6 +166,19 @@ def test_the_names_mean_what_the_papers_call_so():
     assert LOSSES["nonsaturating"] == (discriminator_loss, generator_loss)
     assert LOSSES["saturating"] == (discriminator_loss, saturating_generator_loss)
     assert LOSSES["hinge"] == (hinge_discriminator_loss, hinge_generator_loss)
+    assert LOSSES["least-squares"] == (
+        least_squares_discriminator_loss,
+        least_squares_generator_loss,
+    )
+    # Gulrajani 2017: G's loss is -D(G(z)), as hinge's is.
+    assert LOSSES["wasserstein"] == (
+        wasserstein_discriminator_loss,
+        hinge_generator_loss,
+    )
+    assert LOSSES["relativistic"] == (
+        relativistic_discriminator_loss,
+        relativistic_generator_loss,
+    )
 
 
 # --- R1 -------------------------------------------------------------------------------
@@ -158,3 +207,20 @@ def test_r1_of_pictures_adds_up_all_channels_and_pixels():
     logits = (images * weights).sum(dim=(1, 2, 3))
     by_hand = sum(value**2 for value in weights.flatten().tolist()) / 2
     assert r1_penalty(logits, images).item() == pytest.approx(by_hand)
+
+
+# --- the gradient penalty -------------------------------------------------------------
+
+
+def test_gradient_penalty_of_a_linear_discriminator():
+    """Its slope is the length of its weights everywhere, here 5: (5 - 1)²."""
+    images = torch.randn(6, 2, requires_grad=True)
+    penalty = gradient_penalty(images @ torch.tensor([3.0, 4.0]), images)
+    assert penalty.item() == pytest.approx(16)
+
+
+def test_gradient_penalty_is_of_each_image_and_grows_on_both_sides_of_one():
+    images = torch.tensor([[0.25], [1.5]], requires_grad=True)
+    logits = images.square().sum(dim=1)  # slopes 0.5 and 3
+    by_hand = (0.5**2 + 2**2) / 2
+    assert gradient_penalty(logits, images).item() == pytest.approx(by_hand)

@@ -1,6 +1,7 @@
 """Networks: shapes, ranges, first weights, and the layers that are our own."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -365,3 +366,22 @@ def test_parameter_count_counts_what_is_learned():
     G = BatchNormGenerator(3, 5, (1, 4, 4))
     norms = 2 * 2 * 5  # gains and shifts; running statistics are not learned
     assert parameter_count(G) == 3 * 5 + 5 + 5 * 5 + 5 + 5 * 16 + 16 + norms
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "resize-conv"])
+def test_spectral_norm_bounds_the_layers_of_d_and_leaves_g_alone(architecture):
+    config = tiny(architecture, image_size=16)
+    G, D = build(dataclasses.replace(config, spectral_norm=True))
+    plain_g, _ = build(config)
+    assert G.state_dict().keys() == plain_g.state_dict().keys()
+    D.train()
+    for _ in range(30):  # each pass improves the estimate
+        D(torch.randn(4, *config.image_shape))
+    weights = [
+        layer.weight
+        for layer in D.modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d)
+    ]
+    for weight in weights:
+        largest = torch.linalg.matrix_norm(weight.flatten(1), ord=2)
+        assert largest.item() == pytest.approx(1, abs=0.02)
