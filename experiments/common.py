@@ -65,6 +65,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "generalization": TRAINING | SCORES,
     "imagenet_features": NETWORKS | SCORES | PICTURES,
     "ladder": TRAINING | SPEED | SCORES,
+    "losses": TRAINING | SCORES,
     "mode_collapse": TRAINING | SCORES,
     "scaling": TRAINING | SPEED,
     "stopping": TRAINING | SPEED | SCORES,

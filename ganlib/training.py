@@ -171,26 +171,37 @@ def r1_step(
     return penalty.detach()
 
 
-def gp_step(
+def gp_discriminator_step(
+    G: nn.Module,
     D: nn.Module,
     optimizer_d: torch.optim.Optimizer,
     real: Tensor,
-    fake: Tensor,
+    z: Tensor,
     *,
+    loss: Callable[..., Tensor],
     weight: float,
-) -> Tensor:
-    """A step of D alone towards a slope of 1 between `real` and `fake` (N, C, H, W).
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`discriminator_step` with the gradient penalty in its loss (Gulrajani 2017).
 
-    Returns the gradient penalty before its weight, a scalar. Gulrajani 2017, algorithm
-    1, has it in every step of D; here it is lazy like `r1_step`.
+    Algorithm 1 there, with one step of D for one of G. Unlike R1 this penalty is no
+    step of its own: as large as it is, it would fill Adam's memory of the squared
+    gradient and leave the loss hardly a say.
+
+    Args:
+        weight: of the penalty; 10 in the paper. The other arguments, and what is
+            returned, are those of `discriminator_step`; the penalty is not in d_loss.
     """
+    with torch.no_grad():
+        fake = G(z)
     share = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
     between = real.lerp(fake, share).requires_grad_()
+    real_logits, fake_logits = D(real), D(fake)
+    d_loss = loss(real_logits, fake_logits)
     penalty = gradient_penalty(D(between), between)
     optimizer_d.zero_grad()
-    (weight * penalty).backward()
+    (d_loss + weight * penalty).backward()
     optimizer_d.step()
-    return penalty.detach()
+    return d_loss.detach(), real_logits.detach(), fake_logits.detach()
 
 
 def train_step(state: TrainState, real: Tensor) -> Tensor:
@@ -204,7 +215,10 @@ def train_step(state: TrainState, real: Tensor) -> Tensor:
     if config.real_label != 1.0:
         d_loss_of = partial(d_loss_of, real_label=config.real_label)
     z = torch.randn(len(real), config.latent_dim, device=real.device)
-    d_loss, real_logits, before = discriminator_step(
+    d_step = discriminator_step
+    if config.gp_weight:
+        d_step = partial(gp_discriminator_step, weight=config.gp_weight)
+    d_loss, real_logits, before = d_step(
         G, D, state.optimizer_d, real, z, loss=d_loss_of
     )
     if config.loss == "relativistic":  # compares each generated image with a real one
@@ -217,19 +231,16 @@ def train_step(state: TrainState, real: Tensor) -> Tensor:
 
 
 def penalty_step(state: TrainState, real: Tensor) -> None:
-    """The penalties that the config asks for: at real images, generated, between."""
-    config, optimizer_d = state.config, state.optimizer_d
+    """The penalties that the config asks for: R1 at real images, R2 at generated."""
+    config = state.config
     D = augmented(state.D, config)
     if config.r1_weight:
-        r1_step(D, optimizer_d, real, weight=R1_INTERVAL * config.r1_weight)
-    if not (config.r2_weight or config.gp_weight):
-        return
-    with torch.no_grad():
-        fake = state.G(torch.randn(len(real), config.latent_dim, device=real.device))
+        r1_step(D, state.optimizer_d, real, weight=R1_INTERVAL * config.r1_weight)
     if config.r2_weight:
-        r1_step(D, optimizer_d, fake, weight=R1_INTERVAL * config.r2_weight)
-    if config.gp_weight:
-        gp_step(D, optimizer_d, real, fake, weight=R1_INTERVAL * config.gp_weight)
+        with torch.no_grad():
+            z = torch.randn(len(real), config.latent_dim, device=real.device)
+            fake = state.G(z)
+        r1_step(D, state.optimizer_d, fake, weight=R1_INTERVAL * config.r2_weight)
 
 
 def shuffled_batches(

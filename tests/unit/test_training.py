@@ -22,6 +22,7 @@ from ganlib.losses import (
     discriminator_loss,
     generator_loss,
     hinge_discriminator_loss,
+    wasserstein_discriminator_loss,
 )
 from ganlib.models import Discriminator, Generator
 from ganlib.recipes import recipe
@@ -34,7 +35,7 @@ from ganlib.training import (
     fit,
     frozen,
     generator_step,
-    gp_step,
+    gp_discriminator_step,
     new_state,
     penalty_step,
     r1_step,
@@ -348,8 +349,7 @@ def test_r1_is_taken_at_real_images_and_r2_at_generated_ones():
 
 
 def test_the_gradient_penalty_is_taken_between_real_and_generated_images():
-    """A D that is flat at real and at generated images, and steep between them."""
-    real, fake = torch.zeros(10, 1, 1, 1), torch.ones(10, 1, 1, 1)
+    """A D that is flat at real and generated images, and has a slope of 3 between."""
 
     class Hill(nn.Module):
         def __init__(self):
@@ -358,20 +358,45 @@ def test_the_gradient_penalty_is_taken_between_real_and_generated_images():
 
         def forward(self, images):
             assert images.min() >= 0 and images.max() <= 1
-            return (
-                self.height
-                * (images > 0.01)
-                .logical_and(images < 0.99)
-                .float()
-                .mul(images)
-                .flatten()
-            )
+            between = (images > 0).logical_and(images < 1)
+            return (self.height * images * between).flatten()
 
     D = Hill()
     descent = torch.optim.SGD(D.parameters(), lr=0.01)
-    penalty = gp_step(D, descent, real, fake, weight=2.0)
-    assert penalty.item() == pytest.approx((3 - 1) ** 2)
+    loss, *_ = gp_discriminator_step(
+        lambda z: torch.ones(len(z), 1, 1, 1),
+        D,
+        descent,
+        torch.zeros(10, 1, 1, 1),
+        torch.zeros(10, 2),
+        loss=wasserstein_discriminator_loss,
+        weight=2.0,
+    )
+    assert loss.item() == 0  # D says 0 of both
     assert D.height.item() == pytest.approx(3 - 0.01 * 2.0 * 2 * (3 - 1))
+
+
+def test_with_no_weight_it_is_the_step_without_penalty(small, changed, real):
+    without_dropout = changed(small, dropout=0.0)
+    plain, penalised = new_state(without_dropout), new_state(without_dropout)
+    z = torch.randn(len(real), small.latent_dim)
+    arguments = {"loss": discriminator_loss}
+    one = discriminator_step(plain.G, plain.D, plain.optimizer_d, real, z, **arguments)
+    other = gp_discriminator_step(
+        penalised.G,
+        penalised.D,
+        penalised.optimizer_d,
+        real,
+        z,
+        weight=0.0,
+        **arguments,
+    )
+    for mine, theirs in zip(one, other, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    for mine, theirs in zip(
+        plain.D.parameters(), penalised.D.parameters(), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_r2_leaves_g_alone(small, changed, real, weights_of):
