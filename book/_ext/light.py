@@ -6,7 +6,7 @@ on. Here all run after the text, in their order; a widget's own comes first.
 
 # Small, and read by scripts in the page itself.
 AT_ONCE = "documentation_options.js"
-WIDGETS = "playground.js", "trainer.js", "widgets.js", "sliders.js"
+WIDGETS = "playground.js", "trainer.js", "widgets.js", "sliders.js", "dirac.js"
 
 
 def setup(app):

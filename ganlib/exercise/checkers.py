@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganlib.config import replace
 from ganlib.data import load
-from ganlib.losses import hinge_discriminator_loss
+from ganlib.losses import hinge_discriminator_loss, relativistic_discriminator_loss
 from ganlib.metrics import (
     load_classifier,
     precision_recall_density_coverage,
@@ -61,14 +61,28 @@ def one_linear_layer(answer: Callable[[nn.Module], Tensor]) -> bool:
 
 def hinge_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> bool:
     """7.3: a loss of real and fake logits with the values and gradients of ganlib's."""
+    return _same_loss(answer, hinge_discriminator_loss, fakes=7)
+
+
+def relativistic_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    """23.2: the same, for the loss that compares pairs."""
+    return _same_loss(answer, relativistic_discriminator_loss, fakes=8)
+
+
+def _same_loss(
+    answer: Callable[[Tensor, Tensor], Tensor],
+    right: Callable[[Tensor, Tensor], Tensor],
+    fakes: int,
+) -> bool:
+    """Whether two losses of 8 real and some fake logits have the same gradients."""
 
     def value_and_gradients(loss: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
         real = torch.linspace(-3, 3, 8, requires_grad=True)
-        fake = torch.linspace(-2.5, 3, 7, requires_grad=True)
+        fake = torch.linspace(-2.5, 3, fakes, requires_grad=True)
         value = loss(real, fake)
         return [value, *torch.autograd.grad(value, (real, fake))]
 
-    mine, theirs = map(value_and_gradients, (answer, hinge_discriminator_loss))
+    mine, theirs = map(value_and_gradients, (answer, right))
     return all(map(torch.allclose, mine, theirs))
 
 
