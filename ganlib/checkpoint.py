@@ -493,8 +493,12 @@ def save_results(state: TrainState, out: Path) -> None:
 
 
 def sample_grid(state: TrainState) -> Tensor:
-    """GRID images (N, C, H, W) in -1..1 of noise that is the same in every epoch."""
-    z = sample_noise(GRID, state.config.latent_dim, seed=state.config.seed)
+    """GRID images (N, C, H, W) in -1..1 of noise that is the same in every epoch.
+
+    Of a conditional run they are of all classes in turn.
+    """
+    config = state.config
+    z = sample_noise(GRID, config.latent_dim, seed=config.seed, classes=config.classes)
     return sample_images(state.sampling_generator, z)
 
 
