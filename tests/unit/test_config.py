@@ -82,8 +82,9 @@ def test_every_range_ends_where_it_says(field, end, says):
 def test_every_choice_lists_its_names(field, says):
     with says(f"{field.name} is 'nosuch'", *field.metadata["names"]):
         Config(**{field.name: "nosuch"})
+    rest = {"classes": 2} if field.name == "label_input" else {}
     for name in field.metadata["names"]:
-        assert getattr(Config(**{field.name: name}), field.name) == name
+        assert getattr(Config(**{field.name: name}, **rest), field.name) == name
 
 
 def test_whole_numbers_serve_as_numbers():
