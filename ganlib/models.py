@@ -346,11 +346,12 @@ def _widened(layer: Any, inputs: int) -> nn.Linear | nn.Conv2d:
 
 
 class ProjectionDiscriminator(nn.Module):
-    """Images (N, C, H, W) and conditions (N, classes) -> logits (N,) (Miyato 2018b).
+    """Images (N, C, H, W) and conditions (N, classes) -> logits (N,).
 
     To D's logit comes the product of the image's features, which are what D's last
     layer takes, with a vector that belongs to the condition. The vectors start at zero:
-    an untrained D judges the image alone.
+    an untrained D judges the image alone. Source: Miyato and Koyama 2018 (cGANs with
+    Projection Discriminator), section 3.
 
     Args:
         D: a discriminator of this module.
