@@ -39,7 +39,7 @@ from ganlib.sampling import (
     conditions_of,
     labels_in_turn,
     sample_images,
-    sample_noise,
+    sample_inputs,
     sample_pixels,
 )
 from ganlib.training import TrainState, new_state
@@ -236,7 +236,7 @@ def training_behaviour(changes: dict[str, Any]) -> list[float]:
     numbers = [value for record in records for value in record[1:6]]
     for network in (state.G, state.D):
         numbers += [weight.norm().item() for weight in network.parameters()]
-    z = sample_noise(8, config.latent_dim, seed=1, classes=config.classes)
+    z = sample_inputs(8, config.latent_dim, seed=1, classes=config.classes)
     samples = sample_images(state.sampling_generator, z)
     return rounded([*numbers, samples.mean().item(), samples.std().item()])
 

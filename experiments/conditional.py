@@ -35,7 +35,7 @@ from ganlib.metrics import (
     score,
 )
 from ganlib.recipes import recipe
-from ganlib.sampling import conditions_of, labels_in_turn, pixels_of, sample_noise
+from ganlib.sampling import conditions_of, labels_in_turn, pixels_of, sample_inputs
 from ganlib.training import TrainState, fit, new_state
 
 COUNT = 10_000  # images behind each score, as many of each class
@@ -67,7 +67,7 @@ def start(config: Config, kind: str) -> TrainState:
 def draw(state: TrainState, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Images of all classes in turn, bytes (count, 1, 28, 28), and their labels."""
     config = state.config
-    z = sample_noise(count, config.latent_dim, seed=seed, classes=config.classes)
+    z = sample_inputs(count, config.latent_dim, seed=seed, classes=config.classes)
     pixels = pixels_of(state.sampling_generator, z)
     return pixels, labels_in_turn(count, config.classes)
 

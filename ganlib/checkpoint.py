@@ -29,7 +29,7 @@ from ganlib.errors import GanlibError
 from ganlib.files import read_bytes, write_atomic
 from ganlib.models import build, parameter_count
 from ganlib.plotting import save_image_grid
-from ganlib.sampling import sample_images, sample_noise
+from ganlib.sampling import sample_images, sample_inputs
 from ganlib.training import Record, TrainState, new_state
 
 ASSETS = Path(__file__).parent / "assets"
@@ -498,7 +498,7 @@ def sample_grid(state: TrainState) -> Tensor:
     Of a conditional run they are of all classes in turn.
     """
     config = state.config
-    z = sample_noise(GRID, config.latent_dim, seed=config.seed, classes=config.classes)
+    z = sample_inputs(GRID, config.latent_dim, seed=config.seed, classes=config.classes)
     return sample_images(state.sampling_generator, z)
 
 

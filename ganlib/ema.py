@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from ganlib.sampling import sample_noise
+from ganlib.sampling import sample_inputs
 
 
 @torch.no_grad()
@@ -52,6 +52,6 @@ def refresh_batchnorm(
         return G
     device = next(G.parameters()).device
     count = batches * batch_size
-    noise = sample_noise(count, latent_dim, seed=0, classes=classes).to(device)
+    noise = sample_inputs(count, latent_dim, seed=0, classes=classes).to(device)
     update_bn(noise.split(batch_size), G)
     return G

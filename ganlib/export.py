@@ -11,7 +11,7 @@ from torch import nn
 from ganlib.config import Config
 from ganlib.errors import GanlibError
 from ganlib.files import write_atomic
-from ganlib.sampling import sample_noise
+from ganlib.sampling import sample_inputs
 
 
 def export_onnx(G: nn.Module, config: Config, path: Path | str) -> None:
@@ -29,7 +29,7 @@ def export_onnx(G: nn.Module, config: Config, path: Path | str) -> None:
         raise GanlibError(
             "The generator is in training mode; call its eval() before the export."
         )
-    z = sample_noise(2, config.latent_dim, seed=0, classes=config.classes)
+    z = sample_inputs(2, config.latent_dim, seed=0, classes=config.classes)
     z = z.to(next(G.parameters()).device)
     try:
         with warnings.catch_warnings():

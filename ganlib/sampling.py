@@ -8,16 +8,25 @@ from ganlib.data.transforms import denormalize
 
 
 def sample_noise(
-    count: int, latent_dim: int = 64, *, seed: int | None = None, classes: int = 0
+    count: int, latent_dim: int = 64, *, seed: int | None = None
 ) -> Tensor:
     """Standard normal noise z (count, latent_dim), made on the CPU.
 
     The same `seed` gives the same noise on every device; None takes torch's own state.
-    For a conditional G, `classes` puts conditions beside it, (count, latent_dim +
-    classes): those of all classes in turn.
     """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    z = torch.randn(count, latent_dim, generator=generator, device="cpu")
+    return torch.randn(count, latent_dim, generator=generator, device="cpu")
+
+
+def sample_inputs(
+    count: int, latent_dim: int = 64, *, classes: int = 0, seed: int | None = None
+) -> Tensor:
+    """What G takes: noise, and beside it conditions of all classes in turn, if any.
+
+    Returns (count, latent_dim + classes), made on the CPU; the noise is that of
+    `sample_noise`.
+    """
+    z = sample_noise(count, latent_dim, seed=seed)
     if not classes:
         return z
     return with_condition(z, conditions_of(labels_in_turn(count, classes), classes))
@@ -70,7 +79,7 @@ def sample_pixels(
     What every score of the book is computed from; of a conditional G with `classes`
     they are of all classes in turn.
     """
-    return pixels_of(G, sample_noise(count, latent_dim, seed=seed, classes=classes))
+    return pixels_of(G, sample_inputs(count, latent_dim, seed=seed, classes=classes))
 
 
 def pixels_of(G: nn.Module, noise: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ from ganlib.sampling import (
     noise_circle,
     pixels_of,
     sample_images,
+    sample_inputs,
     sample_noise,
     sample_pixels,
     with_condition,
@@ -67,7 +68,7 @@ def test_conditions_are_one_at_the_label():
 
 
 def test_noise_of_classes_has_all_of_them_in_turn_beside_the_same_noise():
-    z = sample_noise(5, 4, seed=7, classes=3)
+    z = sample_inputs(5, 4, seed=7, classes=3)
     assert torch.equal(z[:, :4], sample_noise(5, 4, seed=7))
     assert z[:, 4:].argmax(dim=1).tolist() == [0, 1, 2, 0, 1]
     assert (z[:, 4:].sum(dim=1) == 1).all()
@@ -75,7 +76,7 @@ def test_noise_of_classes_has_all_of_them_in_turn_beside_the_same_noise():
 
 def test_pixels_of_classes_are_those_of_that_noise():
     G, _ = build(config_of())
-    wanted = pixels_of(G, sample_noise(7, 4, seed=3, classes=2))
+    wanted = pixels_of(G, sample_inputs(7, 4, seed=3, classes=2))
     assert torch.equal(sample_pixels(G, 4, count=7, seed=3, classes=2), wanted)
 
 
@@ -337,7 +338,7 @@ def test_a_generator_is_saved_with_its_classes(conditional):
 def test_sample_draws_one_label_or_all_in_turn(conditional):
     G, _ = load_generator(conditional)
     main(["sample", conditional, "--count", "6", "--out", "all.npz"])
-    wanted = pixels_of(G, sample_noise(6, 4, seed=0, classes=2))
+    wanted = pixels_of(G, sample_inputs(6, 4, seed=0, classes=2))
     assert torch.equal(images_in("all.npz"), wanted)
     main(["sample", conditional, "--count", "6", "--label", "1", "--out", "one.npz"])
     z, ones = sample_noise(6, 4, seed=0), conditions_of(torch.ones(6).long(), 2)
@@ -413,7 +414,7 @@ def test_onnx_takes_noise_and_condition(tmp_path):
     config = config_of("batchnorm-mlp")
     G, _ = build(config)
     export_onnx(G.eval(), config, tmp_path / "g.onnx")
-    z = sample_noise(5, 4, seed=0, classes=2)
+    z = sample_inputs(5, 4, seed=0, classes=2)
     session = onnxruntime.InferenceSession(tmp_path / "g.onnx")
     (images,) = session.run(["images"], {"z": z.numpy()})
     assert np.abs(images - sample_images(G, z).numpy()).max() <= 1e-4

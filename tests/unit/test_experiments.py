@@ -34,7 +34,7 @@ from ganlib.metrics import load_feature_extractor
 from ganlib.models import BatchNormGenerator, build
 from ganlib.recipes import recipe
 from ganlib.results import RESULTS, load_result, load_result_with_images
-from ganlib.sampling import conditions_of, pixels_of, sample_noise
+from ganlib.sampling import conditions_of, pixels_of, sample_inputs
 from ganlib.training import Record, fit, new_state, train_step
 
 SCRIPTS = [
@@ -725,7 +725,7 @@ def test_a_discriminator_from_which_labels_are_withheld_cannot_tell_them_apart()
         conditional.start(config, kind).D(same, conditions_of(labels, 3))
         for kind in ("concatenation", "withheld")
     )
-    assert len(told.unique()) == 3 and len(untold.unique()) == 1
+    assert told.std() > 1e-3 > 1e-6 > untold.std()
 
 
 def test_requests_are_drawn_in_turn_with_their_labels():
@@ -733,5 +733,5 @@ def test_requests_are_drawn_in_turn_with_their_labels():
     state = conditional.start(config, "projection")
     pixels, labels = conditional.draw(state, 7, seed=1)
     assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
-    z = sample_noise(7, 3, seed=1, classes=3)
+    z = sample_inputs(7, 3, seed=1, classes=3)
     assert torch.equal(pixels, pixels_of(state.sampling_generator, z))
