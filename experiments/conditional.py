@@ -7,10 +7,9 @@
 
 "withheld" is concatenation with a D that is told nothing. The result holds for each run
 the share of requests that the classifier confirms, by epoch and by class, and scores of
-all images and of each class; its pictures are a row for each class, for seed 1.
+all images and of each class.
 """
 
-import argparse
 import time
 
 import torch
@@ -20,9 +19,7 @@ from experiments.common import (
     begin,
     over_seeds,
     parser,
-    read_images,
     references,
-    write_images,
 )
 from ganlib.config import Config, replace
 from ganlib.data import Images, load
@@ -40,7 +37,6 @@ from ganlib.training import TrainState, fit, new_state
 
 COUNT = 10_000  # images behind each score, as many of each class
 SOME = 1_000  # behind the share that is confirmed after an epoch
-COLUMNS = 10  # pictures of each class
 NAME = "conditional"
 
 
@@ -119,8 +115,8 @@ def real_images(dataset: str) -> dict:
     return {"accuracy": accuracy.tolist(), **judged}
 
 
-def run(config: Config, kind: str, images: Images) -> tuple[TrainState, dict]:
-    """Train one run of that kind -> it, and what is measured of it."""
+def run(config: Config, kind: str, images: Images) -> dict:
+    """Train one run of that kind -> what is measured of it."""
     state, spent, confirmed = start(config, kind), 0.0, []
     classifier = load_classifier(config.dataset)
     conditions = conditions_of(images.labels, config.classes)
@@ -135,18 +131,14 @@ def run(config: Config, kind: str, images: Images) -> tuple[TrainState, dict]:
     measured = judge(config.dataset, *draw(state, COUNT, seed=0))
     print(measured["scores"], flush=True)
     facts = {"cpu_seconds": round(spent, 1), "history": state.history}
-    return state, facts | {"confirmed_by_epoch": confirmed, **measured}
-
-
-def add_options(made: argparse.ArgumentParser) -> None:
-    made.add_argument("dataset", choices=["mnist", "fashion-mnist"])
-    made.add_argument("kind", choices=["concatenation", "projection", "withheld"])
-    made.add_argument("--epochs", type=int, default=17)
+    return facts | {"confirmed_by_epoch": confirmed, **measured}
 
 
 def main() -> None:
     made = parser(__doc__, seeds=3, resumes=True)
-    add_options(made)
+    made.add_argument("dataset", choices=["mnist", "fashion-mnist"])
+    made.add_argument("kind", choices=["concatenation", "projection", "withheld"])
+    made.add_argument("--epochs", type=int, default=17)
     options = made.parse_args()
     torch.set_num_threads(1)
     dataset, kind = options.dataset, options.kind
@@ -156,16 +148,9 @@ def main() -> None:
     if dataset not in result.setdefault("real", {}):
         result["real"][dataset] = real_images(dataset)
     images = load(dataset, fallback=False)
-    pictures = read_images(NAME, options.out)
 
     def one_run(seed: int) -> dict:
-        state, facts = run(replace(config, seed=seed), kind, images)
-        if seed == 1:
-            shown, _ = draw(state, 10 * COLUMNS, seed=1)
-            rows = shown.view(COLUMNS, 10, *shown.shape[1:]).transpose(0, 1)
-            pictures[f"{dataset} {kind}"] = rows.flatten(0, 1)
-            write_images(NAME, pictures, options.out)
-        return facts
+        return run(replace(config, seed=seed), kind, images)
 
     key = {"dataset": dataset, "kind": kind, "epochs": options.epochs}
     over_seeds(NAME, result, options.seeds, one_run, out=options.out, **key)
