@@ -35,7 +35,13 @@ from ganlib.metrics import (
     subsample,
 )
 from ganlib.results import RESULTS
-from ganlib.sampling import sample_images, sample_noise, sample_pixels
+from ganlib.sampling import (
+    conditions_of,
+    labels_in_turn,
+    sample_images,
+    sample_inputs,
+    sample_pixels,
+)
 from ganlib.training import TrainState, new_state
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +67,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "average": TRAINING | SCORES,
     "batchnorm_statistics": NETWORKS | SCORES | AVATARS | PICTURES,
     "beta1": TRAINING | SCORES,
+    "conditional": TRAINING | SCORES,
     "feature_extractors": NETWORKS | SCORES | AVATARS | PICTURES,
     "generalization": TRAINING | SCORES,
     "imagenet_features": NETWORKS | SCORES | PICTURES,
@@ -191,6 +198,8 @@ PROBES: dict[str, dict[str, Any]] = {
         "random_flip": True,
     },
     "pixel-shuffle": {"architecture": "pixel-shuffle", "base_channels": 8},
+    "concatenation": {"architecture": "batchnorm-mlp", "classes": 3, "r1_weight": 0.3},
+    "projection": {"architecture": "mlp", "classes": 3, "label_input": "projection"},
     "hinge": {"architecture": "mlp", "loss": "hinge", "r2_weight": 0.3},
 }
 TOLERANCE = 1e-3  # relative: processors round differently
@@ -220,11 +229,15 @@ def training_behaviour(changes: dict[str, Any]) -> list[float]:
     shape = (40, *config.image_shape)
     pixels = torch.randint(256, shape, dtype=torch.uint8, generator=source)
     state = new_state(config)
-    records = list(accelerate.fit(state, pixels))
+    conditions = None
+    if config.classes:
+        labels = labels_in_turn(len(pixels), config.classes)
+        conditions = conditions_of(labels, config.classes)
+    records = list(accelerate.fit(state, pixels, conditions))
     numbers = [value for record in records for value in record[1:6]]
     for network in (state.G, state.D):
         numbers += [weight.norm().item() for weight in network.parameters()]
-    z = sample_noise(8, config.latent_dim, seed=1)
+    z = sample_inputs(8, config.latent_dim, seed=1, classes=config.classes)
     samples = sample_images(state.sampling_generator, z)
     return rounded([*numbers, samples.mean().item(), samples.std().item()])
 
@@ -410,7 +423,9 @@ def score_generator(
     """
     G, config = _generator_of(source, config)
     feature_extractor, real = references(config.dataset, config.image_size)
-    generated = sample_pixels(G, config.latent_dim, count=count, seed=seed)
+    generated = sample_pixels(
+        G, config.latent_dim, count=count, seed=seed, classes=config.classes
+    )
     return score(feature_extractor, subsample(real, count), generated)._asdict()
 
 
@@ -420,7 +435,7 @@ def distance(
     """The Fréchet distance of `score_generator` alone, in a fraction of its time."""
     G, config = _generator_of(source, config)
     feature_extractor, _ = references(config.dataset, config.image_size)
-    generated = sample_pixels(G, config.latent_dim, count=count)
+    generated = sample_pixels(G, config.latent_dim, count=count, classes=config.classes)
     return frechet_distance(
         real_features(config.dataset, config.image_size, count),
         extract_features(feature_extractor, generated),
@@ -458,7 +473,7 @@ def bootstrap_spread(
     """
     feature_extractor, _ = references(config.dataset, config.image_size)
     real = real_features(config.dataset, config.image_size, count)
-    generated = sample_pixels(G, config.latent_dim, count=count)
+    generated = sample_pixels(G, config.latent_dim, count=count, classes=config.classes)
     features = extract_features(feature_extractor, generated)
     source = torch.Generator().manual_seed(0)
     distances = []
@@ -483,7 +498,7 @@ def nearest_distances(
     feature_extractor, unseen = references(config.dataset, size)
     training = load(config.dataset, fallback=False, size=size).pixels
     divided = config.dataset != "celeba"
-    generated = sample_pixels(G, config.latent_dim, count=count)
+    generated = sample_pixels(G, config.latent_dim, count=count, classes=config.classes)
     fake, known = (
         extract_features(feature_extractor, images)
         for images in (generated, subsample(training, others))

@@ -39,7 +39,7 @@ from ganlib.data.avatars import common_combinations
 from ganlib.data.transforms import denormalize
 from ganlib.plotting import save_image_grid
 from ganlib.recipes import recipe
-from ganlib.sampling import sample_images, sample_noise
+from ganlib.sampling import conditions_of, sample_images, sample_inputs
 from ganlib.training import TrainState, new_state
 
 FIGURES = ROOT / "book" / "figures"
@@ -97,9 +97,12 @@ def train(name: str) -> tuple[TrainState, dict[int, Tensor]]:
     config = recipe(name)
     images = load(config.dataset, fallback=False, size=config.image_size)
     state = new_state(config)
-    z = sample_noise(SHOWN, config.latent_dim, seed=1)
+    z = sample_inputs(SHOWN, config.latent_dim, seed=1, classes=config.classes)
+    conditions = None
+    if config.classes:
+        conditions = conditions_of(images.labels, config.classes)
     epochs = {0: denormalize(sample_images(state.sampling_generator, z))}
-    run = accelerate.fit(state, images.pixels)
+    run = accelerate.fit(state, images.pixels, conditions)
     for record in tqdm(run, total=config.epochs, unit="epoch"):
         pictures = sample_images(state.sampling_generator, z)
         epochs[record.epoch] = denormalize(pictures)

@@ -29,7 +29,7 @@ from ganlib.errors import GanlibError
 from ganlib.files import read_bytes, write_atomic
 from ganlib.models import build, parameter_count
 from ganlib.plotting import save_image_grid
-from ganlib.sampling import sample_images, sample_noise
+from ganlib.sampling import sample_images, sample_inputs
 from ganlib.training import Record, TrainState, new_state
 
 ASSETS = Path(__file__).parent / "assets"
@@ -493,8 +493,12 @@ def save_results(state: TrainState, out: Path) -> None:
 
 
 def sample_grid(state: TrainState) -> Tensor:
-    """GRID images (N, C, H, W) in -1..1 of noise that is the same in every epoch."""
-    z = sample_noise(GRID, state.config.latent_dim, seed=state.config.seed)
+    """GRID images (N, C, H, W) in -1..1 of noise that is the same in every epoch.
+
+    Of a conditional run they are of all classes in turn.
+    """
+    config = state.config
+    z = sample_inputs(GRID, config.latent_dim, seed=config.seed, classes=config.classes)
     return sample_images(state.sampling_generator, z)
 
 

@@ -28,7 +28,7 @@ from ganlib.checkpoint import (
     shipped,
 )
 from ganlib.config import Config, parse_field, replace
-from ganlib.data import ABOUT, NAMES, load
+from ganlib.data import ABOUT, CLASSES, NAMES, Images, load
 from ganlib.errors import GanlibError
 from ganlib.export import export_onnx
 from ganlib.files import write_atomic
@@ -36,7 +36,14 @@ from ganlib.metrics import MIN_IMAGES, load_feature_extractor, score, subsample
 from ganlib.plotting import save_image_grid
 from ganlib.recipes import RECIPES, recipe
 from ganlib.results import network_summary, spread, summary
-from ganlib.sampling import noise_circle, pixels_of, sample_noise
+from ganlib.sampling import (
+    conditions_of,
+    labels_in_turn,
+    noise_circle,
+    pixels_of,
+    sample_noise,
+    with_condition,
+)
 from ganlib.tensorboard import log_epoch, open_tensorboard
 from ganlib.training import Sampler, TrainState, check_images
 
@@ -144,11 +151,15 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add("--count", type=int, default=64, help="images (default: 64)")
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
     add(
+        "--label",
+        help="what a conditional network shall draw, as a number or a name "
+        "(default: all classes in turn)",
+    )
+    add(
         "--out",
         metavar="FILE",
-        required=True,
         help=".npz: an array; .png: a grid; FOLDER/: a .png each; .gif or .webp: a "
-        "walk through noise",
+        "walk through noise (default: GENERATOR.png, here)",
     )
 
 
@@ -193,7 +204,8 @@ def _train(options: argparse.Namespace) -> None:
         else:
             state = new_run(config, out, device)
         with distributed.main_first():
-            pixels = _load_for(state.config, changes, options.data)
+            images = _load_for(state.config, changes, options.data)
+        pixels, conditions = images.pixels, _conditions_for(state.config, images)
         if not state.history:
             fitting = _fit_to_data(state.config, changes, pixels)
             if fitting != state.config:
@@ -203,7 +215,7 @@ def _train(options: argparse.Namespace) -> None:
             **vars(state.config), epoch=len(state.history), images=len(pixels)
         )
         sampler = distributed.distribute(state, pixels)
-        _train_and_save(state, pixels, sampler, out, options)
+        _train_and_save(state, pixels, conditions, sampler, out, options)
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
@@ -220,8 +232,8 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
     return changes
 
 
-def _load_for(config: Config, changes: dict[str, Any], root: str | None) -> Tensor:
-    """Bytes (N, C, H, W) to train on; grey where the config asks or all images are."""
+def _load_for(config: Config, changes: dict[str, Any], root: str | None) -> Images:
+    """Images to train on; grey where the config asks or all of them are."""
     own = config.dataset.startswith("folder:")
     any_channels = own and config.channels == 3 and "channels" not in changes
     return load(
@@ -230,7 +242,23 @@ def _load_for(config: Config, changes: dict[str, Any], root: str | None) -> Tens
         fallback=False,
         size=config.image_size,
         channels=None if any_channels else config.channels,
-    ).pixels
+    )
+
+
+def _conditions_for(config: Config, images: Images) -> Tensor | None:
+    """The conditions (N, classes) of images, from their labels; None without classes.
+
+    Raises GanlibError if they have another number of classes than the config.
+    """
+    if not config.classes:
+        return None
+    if len(images.classes) != config.classes:
+        raise GanlibError(
+            f"classes is {config.classes}, but {config.dataset} has "
+            f"{len(images.classes)}; --set classes={len(images.classes)}, or choose "
+            "another data set."
+        )
+    return conditions_of(images.labels, config.classes)
 
 
 def _fit_to_data(config: Config, changes: dict[str, Any], pixels: Tensor) -> Config:
@@ -258,6 +286,7 @@ def _fit_to_data(config: Config, changes: dict[str, Any], pixels: Tensor) -> Con
 def _train_and_save(
     state: TrainState,
     pixels: Tensor,
+    conditions: Tensor | None,
     sampler: Sampler,
     out: Path,
     options: argparse.Namespace,
@@ -280,7 +309,7 @@ def _train_and_save(
             disable=not is_main,
         ) as progress,
     ):
-        for record in fit(state, pixels, sampler=sampler):
+        for record in fit(state, pixels, conditions, sampler=sampler):
             if writer:  # first: open_tensorboard mends what a kill leaves between
                 log_epoch(writer, record, sample_grid(state))
             if is_main:
@@ -296,16 +325,19 @@ def _train_and_save(
 
 
 def _sample(options: argparse.Namespace) -> None:
-    out, count, seed = Path(options.out), options.count, options.seed
-    is_folder = out.is_dir() or options.out.endswith(("/", "\\"))
+    wanted = options.out or f"{_name_of(options.generator)}.png"
+    out, count, seed = Path(wanted), options.count, options.seed
+    is_folder = out.is_dir() or wanted.endswith(("/", "\\"))
     kind = "/" if is_folder else out.suffix.lower()
     if kind != "/" and kind not in ENDINGS:
         raise GanlibError(
-            f"--out is {options.out}; its name must end in {', '.join(ENDINGS)}, or in "
+            f"--out is {wanted}; its name must end in {', '.join(ENDINGS)}, or in "
             "/ for a folder."
         )
     is_walk = kind in (".gif", ".webp")
-    pixels = _generate(options.generator, count, seed, is_walk=is_walk)
+    pixels = _generate(
+        options.generator, count, seed, label=options.label, is_walk=is_walk
+    )
     if kind == "/":
         digits = len(str(count - 1))
         for number, image in enumerate(pixels):
@@ -322,7 +354,7 @@ def _sample(options: argparse.Namespace) -> None:
         frames = pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
         write_atomic(out, _picture_file(list(frames), kind[1:]))
     shape = tuple(pixels.shape[1:])
-    print(f"{len(pixels)} images {shape} are in {options.out}")
+    print(f"{len(pixels)} images {shape} are in {wanted}")
 
 
 def _picture_file(frames: Sequence[Tensor], kind: str) -> bytes:
@@ -340,24 +372,74 @@ def _picture_file(frames: Sequence[Tensor], kind: str) -> bytes:
     return file.getvalue()
 
 
-def _generate(source: str, count: int, seed: int, *, is_walk: bool = False) -> Tensor:
-    """Images of a generator as bytes (count, C, H, W), of a walk or each by itself."""
+def _generate(
+    source: str,
+    count: int,
+    seed: int,
+    *,
+    label: str | None = None,
+    is_walk: bool = False,
+) -> Tensor:
+    """Images of a generator as bytes (count, C, H, W), of a walk or each by itself.
+
+    A conditional one draws the class called `label`, or all in turn; on a walk these
+    come one after another.
+    """
     _check_range("--count", count, 1, 1_000_000)
     _check_range("--seed", seed, 0, 2**31 - 1)
     G, config = load_generator(source)
     make = noise_circle if is_walk else sample_noise
-    return pixels_of(G, make(count, config.latent_dim, seed=seed))
+    z = make(count, config.latent_dim, seed=seed)
+    classes = config.classes
+    if label is not None:
+        labels = torch.full((count,), _label_number(label, source, config))
+    elif is_walk:
+        labels = torch.arange(count) * classes // count
+    elif classes:
+        labels = labels_in_turn(count, classes)
+    condition = conditions_of(labels, classes) if classes else None
+    return pixels_of(G, with_condition(z, condition))
+
+
+def _label_number(label: str, source: str, config: Config) -> int:
+    """A class by its number or its name -> its number; GanlibError if there is none."""
+    names = CLASSES.get(config.dataset, ())
+    known = [str(number) for number in range(config.classes)]
+    if not known:
+        raise GanlibError(
+            f"--label is {label}, but {source} has no classes to choose from; leave "
+            "--label out, or take a conditional network."
+        )
+    if label in known:
+        return known.index(label)
+    if label in names and len(names) == len(known):
+        return names.index(label)
+    more = f" ({', '.join(names)})" if names and list(names) != known else ""
+    raise GanlibError(
+        f"There is no label {label!r}; the labels of {source} are 0 to "
+        f"{config.classes - 1}{more}."
+    )
+
+
+def _name_of(generator: str) -> str:
+    """The name of a generator: of its file without the ending, or of its folder."""
+    source = Path(generator).resolve()
+    return source.stem if source.is_file() else source.name  # of a folder, dots and all
 
 
 def _export(options: argparse.Namespace) -> None:
-    source = Path(options.generator).resolve()
-    name = source.stem if source.is_file() else source.name  # of a folder, dots and all
-    out = options.out or Path(f"{name}.onnx")
+    out = options.out or Path(f"{_name_of(options.generator)}.onnx")
     if out.suffix.lower() != ".onnx":
         raise GanlibError(f"--out is {out}; its name must end in .onnx.")
     G, config = load_generator(options.generator)
     export_onnx(G, config, out)
-    print(f"G is in {out}: z (N, {config.latent_dim}) -> images (N, C, H, W) in -1..1")
+    inputs = config.latent_dim + config.classes
+    print(f"G is in {out}: z (N, {inputs}) -> images (N, C, H, W) in -1..1")
+    if config.classes:
+        print(
+            f"The last {config.classes} numbers of z are the condition: 1 at the class "
+            "to be drawn, else 0."
+        )
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -53,6 +53,10 @@ class Config:
     image_size: int = _number(28, 4, 1_024)  # height and width in pixels
     dropout: float = _number(0.0, 0.0, 0.9)  # share of D's units dropped in training
 
+    # A condition, as of what an image shall show: G has it beside z, D beside an image.
+    classes: int = _number(0, 0, 1_024)  # length of the condition; 0: there is none
+    label_input: str = _choice("concatenation", "projection")  # how D takes it
+
     # The game: see losses.py, augment.py and ema.py.
     loss: str = _choice(
         "nonsaturating",
@@ -126,6 +130,11 @@ def _check_combination(config: Config) -> None:
                 f"{name} is {getattr(config, name)}, but the architecture "
                 f"{config.architecture} has none; leave it at {default}."
             )
+    if config.label_input != "concatenation" and not config.classes:
+        raise GanlibError(
+            f"label_input is {config.label_input}, but classes is 0, and D has no "
+            "condition to take; leave it at concatenation, or set classes."
+        )
     has_labels = config.loss in ("nonsaturating", "saturating")
     if not has_labels and config.real_label != 1.0:
         raise GanlibError(

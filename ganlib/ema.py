@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from ganlib.sampling import sample_noise
+from ganlib.sampling import sample_inputs
 
 
 @torch.no_grad()
@@ -32,19 +32,26 @@ def has_batchnorm(network: nn.Module) -> bool:
 
 
 def refresh_batchnorm(
-    G: nn.Module, latent_dim: int, *, batches: int = 20, batch_size: int = 100
+    G: nn.Module,
+    latent_dim: int,
+    *,
+    classes: int = 0,
+    batches: int = 20,
+    batch_size: int = 100,
 ) -> nn.Module:
     """Measure the BatchNorm statistics of G on its own activations, in place.
 
     Averaged weights make other activations than those that G's running statistics
     describe, so an average needs statistics of its own. The noise is seeded: the same
-    weights always get the same statistics. Returns G, unchanged if it has no BatchNorm.
+    weights always get the same statistics. A conditional G, with `classes`, is given
+    all of them in turn. Returns G, unchanged if it has no BatchNorm.
 
     Source: torch.optim.swa_utils.update_bn (Izmailov 2018, section 3.2).
     """
     if not has_batchnorm(G):
         return G
     device = next(G.parameters()).device
-    noise = sample_noise(batches * batch_size, latent_dim, seed=0).to(device)
+    count = batches * batch_size
+    noise = sample_inputs(count, latent_dim, seed=0, classes=classes).to(device)
     update_bn(noise.split(batch_size), G)
     return G

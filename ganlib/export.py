@@ -11,15 +11,16 @@ from torch import nn
 from ganlib.config import Config
 from ganlib.errors import GanlibError
 from ganlib.files import write_atomic
-from ganlib.sampling import sample_noise
+from ganlib.sampling import sample_inputs
 
 
 def export_onnx(G: nn.Module, config: Config, path: Path | str) -> None:
     """Write G to one ONNX file, its config in the metadata.
 
     Its input `z` is float32 noise (N, latent_dim), its output `images` float32
-    (N, C, H, W) in -1..1, for any N. BatchNorm uses its stored statistics: G must be in
-    eval mode, as `load_generator` gives it.
+    (N, C, H, W) in -1..1, for any N. A conditional G takes conditions beside the noise,
+    (N, latent_dim + classes), as `with_condition` puts them together. BatchNorm uses
+    its stored statistics: G must be in eval mode, as `load_generator` gives it.
 
     Raises GanlibError if onnx or onnxscript is missing, if G is in training mode, and
     if the file cannot be written.
@@ -28,7 +29,7 @@ def export_onnx(G: nn.Module, config: Config, path: Path | str) -> None:
         raise GanlibError(
             "The generator is in training mode; call its eval() before the export."
         )
-    z = sample_noise(2, config.latent_dim, seed=0)
+    z = sample_inputs(2, config.latent_dim, seed=0, classes=config.classes)
     z = z.to(next(G.parameters()).device)
     try:
         with warnings.catch_warnings():

@@ -1,7 +1,8 @@
-"""Generators and discriminators: linear, and three kinds of convolutional ones."""
+"""Generators and discriminators: linear, convolutional of three kinds, conditional."""
 
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -317,16 +318,112 @@ def normalize_spectrum(network: nn.Module) -> None:
             spectral_norm(layer)
 
 
+class ConcatenationDiscriminator(nn.Module):
+    """Images (N, C, H, W) and conditions (N, classes) -> logits (N,) (Mirza 2014).
+
+    The condition stands beside the pixels of an image; where D is convolutional, as
+    planes of one value beside its colours.
+
+    Args:
+        D: a discriminator of this module; its first layer becomes wider.
+        classes: length of a condition.
+    """
+
+    def __init__(self, D: nn.Module, classes: int) -> None:
+        super().__init__()
+        layers: nn.Sequential = D.layers  # type: ignore[assignment]
+        kinds = nn.Linear | nn.Conv2d
+        place = next(at for at, one in enumerate(layers) if isinstance(one, kinds))
+        layers[place] = wide = _widened(layers[place], classes)
+        self.D, self.is_linear = D, isinstance(wide, nn.Linear)
+
+    def forward(self, images: Tensor, condition: Tensor) -> Tensor:
+        if self.is_linear:
+            return self.D(torch.cat([images.flatten(1), condition], dim=1))
+        planes = condition[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        return self.D(torch.cat([images, planes], dim=1))
+
+
+def _widened(layer: Any, inputs: int) -> nn.Linear | nn.Conv2d:
+    """A first layer of D that takes more inputs; what it does with the others stays."""
+    wide: nn.Linear | nn.Conv2d
+    if isinstance(layer, nn.Conv2d):
+        wide = nn.Conv2d(layer.in_channels + inputs, layer.out_channels, 4, 2, 1)
+    else:
+        wide = nn.Linear(layer.in_features + inputs, layer.out_features)
+    with torch.no_grad():
+        wide.weight[:, : layer.weight.shape[1]] = layer.weight
+        wide.bias.copy_(layer.bias)  # type: ignore[union-attr]
+    return wide
+
+
+class ProjectionDiscriminator(nn.Module):
+    """Images (N, C, H, W) and conditions (N, classes) -> logits (N,).
+
+    To D's logit comes the product of the image's features, which are what D's last
+    layer takes, with a vector that belongs to the condition. The vectors start at zero:
+    an untrained D judges the image alone. Source: Miyato and Koyama 2018 (cGANs with
+    Projection Discriminator), section 3.
+
+    Args:
+        D: a discriminator of this module.
+        classes: length of a condition.
+    """
+
+    def __init__(self, D: nn.Module, classes: int) -> None:
+        super().__init__()
+        layers: nn.Sequential = D.layers  # type: ignore[assignment]
+        self.features, self.head = layers[:-1], layers[-1]
+        num_features = self.head.weight[0].numel()  # type: ignore[index]
+        self.embedding = nn.Linear(classes, num_features, bias=False)
+        nn.init.zeros_(self.embedding.weight)
+
+    def forward(self, images: Tensor, condition: Tensor) -> Tensor:
+        features = self.features(images)
+        products = features.flatten(1) * self.embedding(condition)
+        return self.head(features).flatten() + products.sum(dim=1)
+
+
+class ConditionedDiscriminator(nn.Module):
+    """A conditional D that is asked about one batch: its conditions are given already.
+
+    Images (N, C, H, W) in -1..1 -> logits (N,). It has no weights of its own.
+    """
+
+    def __init__(self, D: nn.Module, condition: Tensor) -> None:
+        super().__init__()
+        self.D = D
+        self.condition = condition
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.D(images, self.condition)
+
+
+def conditioned(D: nn.Module, condition: Tensor | None) -> nn.Module:
+    """D itself where there is no condition, else D with the conditions (N, classes)."""
+    return D if condition is None else ConditionedDiscriminator(D, condition)
+
+
 def build(config: Config) -> tuple[nn.Module, nn.Module]:
-    """G and D of `config`, freshly initialised from torch's random state."""
+    """G and D of `config`, freshly initialised from torch's random state.
+
+    With config.classes, G takes noise and condition side by side, (N, latent_dim +
+    classes), and D takes images and conditions.
+    """
     G, D = _build_plain(config)
+    if config.classes and config.label_input == "concatenation":
+        D = ConcatenationDiscriminator(D, config.classes)
     if config.spectral_norm:
         normalize_spectrum(D)
+    if config.classes and config.label_input == "projection":
+        D = ProjectionDiscriminator(D, config.classes)  # starts at 0: has no spectrum
     return G, D
 
 
 def _build_plain(config: Config) -> tuple[nn.Module, nn.Module]:
+    """G for noise and condition, and D for images alone."""
     latent_dim, shape = config.latent_dim, config.image_shape
+    latent_dim += config.classes
     G: nn.Module
     D: nn.Module
     if config.architecture == "dcgan":

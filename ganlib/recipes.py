@@ -68,6 +68,11 @@ RECIPES = {
         recipe="mnist-drift", epochs=200, beta1=0.5, real_label=0.9, ema_decay=0.999
     ),
     "fashion-mnist": replace(MNIST, recipe="fashion-mnist", dataset="fashion-mnist"),
+    # The same, asked for a class.
+    "mnist-conditional": replace(MNIST, recipe="mnist-conditional", classes=10),
+    "fashion-mnist-conditional": replace(
+        MNIST, recipe="fashion-mnist-conditional", dataset="fashion-mnist", classes=10
+    ),
     # As soon as possible as good as 200 epochs of the textbook recipe.
     "mnist-speedrun": replace(
         MNIST,

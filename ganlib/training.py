@@ -24,9 +24,10 @@ from ganlib.losses import (
     gradient_penalty,
     r1_penalty,
 )
-from ganlib.models import build
+from ganlib.models import build, conditioned
+from ganlib.sampling import with_condition
 
-Turn = Callable[["TrainState", Tensor], Tensor]
+Turn = Callable[..., Tensor]  # of a TrainState, a batch and, if any, its conditions
 Sampler = Callable[[int, int, torch.device], Sequence[Tensor]]
 R1_INTERVAL = 4  # steps from one penalty to the next, which weighs so many times more
 
@@ -68,7 +69,8 @@ class TrainState:
         if self.G_ema is None:
             return self.G
         if self.measured_at != self.step:
-            refresh_batchnorm(self.G_ema, self.config.latent_dim)
+            config = self.config
+            refresh_batchnorm(self.G_ema, config.latent_dim, classes=config.classes)
             self.measured_at = self.step
         return self.G_ema
 
@@ -204,17 +206,23 @@ def gp_discriminator_step(
     return d_loss.detach(), real_logits.detach(), fake_logits.detach()
 
 
-def train_step(state: TrainState, real: Tensor) -> Tensor:
+def train_step(
+    state: TrainState, real: Tensor, condition: Tensor | None = None
+) -> Tensor:
     """D's turn, then G's, on one batch of real images (N, C, H, W) in -1..1.
+
+    Where the networks are conditional, `condition` (N, classes) belongs to the images;
+    generated ones are asked for with the same conditions.
 
     Returns five numbers (5,): d_loss, g_loss, D(x), D(G(z)) before and after D's step.
     """
     config, G = state.config, state.G
-    D = augmented(state.D, config)
+    D = augmented(conditioned(state.D, condition), config)
     d_loss_of, g_loss_of = LOSSES[config.loss]
     if config.real_label != 1.0:
         d_loss_of = partial(d_loss_of, real_label=config.real_label)
     z = torch.randn(len(real), config.latent_dim, device=real.device)
+    z = with_condition(z, condition)
     d_step = discriminator_step
     if config.gp_weight:
         d_step = partial(gp_discriminator_step, weight=config.gp_weight)
@@ -225,21 +233,27 @@ def train_step(state: TrainState, real: Tensor) -> Tensor:
         with torch.no_grad():
             g_loss_of = partial(g_loss_of, real_logits=D(real))
     z = torch.randn(len(real), config.latent_dim, device=real.device)
+    z = with_condition(z, condition)
     g_loss, after = generator_step(G, D, state.optimizer_g, z, loss=g_loss_of)
     probabilities = [logits.sigmoid().mean() for logits in (real_logits, before, after)]
     return torch.stack([d_loss, g_loss, *probabilities])
 
 
-def penalty_step(state: TrainState, real: Tensor) -> None:
-    """The penalties that the config asks for: R1 at real images, R2 at generated."""
+def penalty_step(
+    state: TrainState, real: Tensor, condition: Tensor | None = None
+) -> None:
+    """The penalties that the config asks for: R1 at real images, R2 at generated.
+
+    Arguments as of `train_step`.
+    """
     config = state.config
-    D = augmented(state.D, config)
+    D = augmented(conditioned(state.D, condition), config)
     if config.r1_weight:
         r1_step(D, state.optimizer_d, real, weight=R1_INTERVAL * config.r1_weight)
     if config.r2_weight:
         with torch.no_grad():
             z = torch.randn(len(real), config.latent_dim, device=real.device)
-            fake = state.G(z)
+            fake = state.G(with_condition(z, condition))
         r1_step(D, state.optimizer_d, fake, weight=R1_INTERVAL * config.r2_weight)
 
 
@@ -256,6 +270,7 @@ def train_epoch(
     pixels: Tensor,
     turn: Turn = train_step,
     sampler: Sampler = shuffled_batches,
+    conditions: Tensor | None = None,
 ) -> Record:
     """One pass over bytes (N, C, H, W) in random order; arguments as in `fit`."""
     started = time.perf_counter()
@@ -264,12 +279,13 @@ def train_epoch(
     totals = torch.zeros(5, device=pixels.device)
     for batch in batches:
         real = normalize(pixels[batch])
-        totals += turn(state, real)
+        condition = () if conditions is None else (conditions[batch],)
+        totals += turn(state, real, *condition)
         if state.G_ema is not None:
             update_average(state.G_ema, state.G, config.ema_decay, state.step)
         state.step += 1
         if state.step % R1_INTERVAL == 0:
-            penalty_step(state, real)
+            penalty_step(state, real, *condition)
     means = (totals / len(batches)).tolist()  # waits for a GPU, so before the clock
     images_seen = sum(len(batch) for batch in batches)
     seconds = time.perf_counter() - started
@@ -282,6 +298,7 @@ def train_epoch(
 def fit(
     state: TrainState,
     pixels: Tensor,
+    conditions: Tensor | None = None,
     *,
     turn: Turn = train_step,
     sampler: Sampler = shuffled_batches,
@@ -295,6 +312,8 @@ def fit(
 
     Args:
         pixels: bytes (N, C, H, W), the shape that the config asks for.
+        conditions: floats (N, classes), where the config has classes: what each image
+            is, such as `conditions_of` its label.
         turn: what does both turns on a batch: `train_step`, or a wrapped one.
         sampler: function of N, batch size and device that gives the batches of an
             epoch as indices; `shuffled_batches`, or one that gives a process its share.
@@ -304,11 +323,14 @@ def fit(
     """
     config = state.config
     check_images(config, pixels)
-    pixels = pixels.to(next(state.G.parameters()).device)
+    check_conditions(config, len(pixels), conditions)
+    device = next(state.G.parameters()).device
+    pixels = pixels.to(device)
+    conditions = None if conditions is None else conditions.to(device)
     while len(state.history) < config.epochs:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed * 1_000_003 + len(state.history) + 1)
-            record = train_epoch(state, pixels, turn, sampler)
+            record = train_epoch(state, pixels, turn, sampler, conditions)
         check_finite(state, record)
         state.history.append(record)
         yield record
@@ -331,6 +353,28 @@ def check_images(config: Config, pixels: Tensor) -> None:
         raise GanlibError(
             f"batch_size is {config.batch_size}; it must be at most {len(pixels)}, the "
             "number of images."
+        )
+
+
+def check_conditions(config: Config, count: int, conditions: Tensor | None) -> None:
+    """Raise GanlibError unless `conditions` are those of `count` images, or none."""
+    wanted = (count, config.classes)
+    if conditions is None and not config.classes:
+        return
+    if conditions is None:
+        raise GanlibError(
+            f"classes is {config.classes}, so fit takes a condition for each image: "
+            f"floats {wanted}, such as conditions_of(labels, {config.classes})."
+        )
+    if not config.classes:
+        raise GanlibError(
+            "There are conditions, but classes is 0, and the networks take none; leave "
+            f"them out, or set classes to {conditions.shape[-1]}."
+        )
+    if tuple(conditions.shape) != wanted or not conditions.is_floating_point():
+        raise GanlibError(
+            f"The conditions are {conditions.dtype} {tuple(conditions.shape)}; they "
+            f"must be floats {wanted}."
         )
 
 

@@ -1,7 +1,7 @@
 """What stays of a widget where there is no JavaScript: a picture and a sentence.
 
-A time-lapse leaves its last picture, an explorer eight samples, a playground what it
-shows after 800 steps.
+A time-lapse leaves its last picture, an explorer eight samples, a writer what it was
+asked for, a playground what it shows after 800 steps.
 """
 
 import base64
@@ -19,7 +19,12 @@ from sphinx.util.osutil import relative_uri
 
 from ganlib.checkpoint import load_generator
 from ganlib.plotting import image_grid
-from ganlib.sampling import sample_noise, sample_pixels
+from ganlib.sampling import (
+    conditions_of,
+    sample_noise,
+    sample_pixels,
+    with_condition,
+)
 
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = re.compile(r'widget-view\+json">\{"model_id": "([\w-]+)"')
@@ -56,7 +61,7 @@ def leave_pictures(app, doctree, docname):
         grid.resize((2 * grid.width, 2 * grid.height), Image.Resampling.NEAREST).save(
             path, optimize=True
         )
-        words = f"{what} With JavaScript there is a widget here, with sliders."
+        words = f"{what} With JavaScript there is a widget here."
         html = noscript(relative_uri(here, file), what, words)
         place = widget.parent.index(widget) + 1
         widget.parent.insert(place, nodes.raw("", html, format="html"))
@@ -83,6 +88,9 @@ def pictures_of(model, source):
     if "epochs" in about:
         words = f"The pictures of epoch {about['epochs'][-1]}, the last of the run."
         return last_epoch(about, packed), words
+    if "characters" in about:
+        text = widget["state"]["text"]
+        return written(about, packed, text), f"{text}, drawn by the network."
     return samples(about, packed), "Samples of the network."
 
 
@@ -100,11 +108,23 @@ def last_epoch(about, packed):
     return torch.from_numpy(images[: moments * count][-count:].copy())
 
 
-def samples(about, packed):
-    """Images of an explorer whose layers are all linear."""
+def written(about, packed, text):
+    """What a writer draws of a text."""
+    characters = about["characters"]
+    labels = [characters.index(one) for one in text if one in characters]
+    condition = conditions_of(torch.tensor(labels), len(characters))
+    latent_dim = about["layers"][0][1] - len(characters)
+    z = sample_noise(len(labels), latent_dim, seed=0)
+    return samples(about, packed, with_condition(z, condition))
+
+
+def samples(about, packed, z=None):
+    """Images of a generator whose layers are all linear, of some noise or of `z`."""
     planes = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(2, -1)
     numbers = torch.from_numpy(planes.T.copy().view("<f2").astype(np.float32).ravel())
-    values = sample_noise(SAMPLES, about["layers"][0][1], seed=0)
+    values = z
+    if values is None:
+        values = sample_noise(SAMPLES, about["layers"][0][1], seed=0)
     start = 0
     for place, (kind, inputs, outputs) in enumerate(about["layers"]):
         if kind != "linear":
@@ -117,7 +137,7 @@ def samples(about, packed):
         start += outputs
         values = (values.relu() if place else values) @ weight.T + bias
     images = (values.tanh() + 1) * 127.5
-    return images.round().to(torch.uint8).view(SAMPLES, *about["shape"])
+    return images.round().to(torch.uint8).view(-1, *about["shape"])
 
 
 def leave_playgrounds(app, pagename, templatename, context, doctree):

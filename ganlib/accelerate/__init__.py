@@ -15,7 +15,11 @@ __all__ = ["compile_step", "fit", "matmul_precision", "precision", "set_memory_f
 
 
 def fit(
-    state: TrainState, pixels: Tensor, *, sampler: Sampler = shuffled_batches
+    state: TrainState,
+    pixels: Tensor,
+    conditions: Tensor | None = None,
+    *,
+    sampler: Sampler = shuffled_batches,
 ) -> Iterator[Record]:
     """`training.fit` with the speed that the config asks for; arguments as there.
 
@@ -26,7 +30,7 @@ def fit(
     device = next(state.G.parameters()).device
     set_memory_format(state)
     turn = compile_step(train_step) if config.compile_step else train_step
-    epochs = training.fit(state, pixels, turn=turn, sampler=sampler)
+    epochs = training.fit(state, pixels, conditions, turn=turn, sampler=sampler)
     while True:
         with precision(config, device):
             record = next(epochs, None)

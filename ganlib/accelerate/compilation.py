@@ -20,8 +20,8 @@ def compile_step(turn: Turn = train_step) -> Turn:
     options["triton.cudagraphs"] = torch.cuda.is_available()
     compiled = torch.compile(turn, options=options, dynamic=False)
 
-    def compiled_turn(state: TrainState, real: Tensor) -> Tensor:
+    def compiled_turn(state: TrainState, *batch: Tensor) -> Tensor:
         torch.compiler.cudagraph_mark_step_begin()
-        return compiled(state, real).clone()  # the next step writes over its result
+        return compiled(state, *batch).clone()  # the next step writes over its result
 
     return compiled_turn

@@ -185,6 +185,33 @@ def load_imagenet_features() -> ImageNetFeatures:
     return ImageNetFeatures(network).eval()
 
 
+@torch.no_grad()
+def class_accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+    """How often a classifier names what was asked for: shares (classes,), float64.
+
+    Of real images and their labels it is the classifier's own accuracy; of generated
+    ones it is how well G listened, as far as the classifier can tell. NaN for a class
+    without images. Source: Shmelkov 2018 (GAN-test).
+
+    Args:
+        classifier: from `load_classifier`, one that has classes.
+        images: (N, C, H, W), bytes or in -1..1.
+        labels: (N,), int64, the class that each of them should show.
+
+    Raises GanlibError if the classifier has no classes.
+    """
+    classes = classifier.classes_of(extract_features(classifier, images))
+    if classes is None:
+        raise GanlibError(
+            f"A {type(classifier).__name__} has no classes; take the one for mnist or "
+            "fashion-mnist."
+        )
+    right = labels[classes.cpu() == labels.cpu()].cpu()
+    count = classifier.head.out_features
+    asked = torch.bincount(labels.cpu(), minlength=count)
+    return torch.bincount(right, minlength=count).double() / asked
+
+
 def class_shares(classes: Tensor, count: int) -> Tensor:
     """Classes (N,), whole numbers below `count` -> share of each, (count,), float64."""
     return torch.bincount(classes.cpu(), minlength=count).double() / len(classes)

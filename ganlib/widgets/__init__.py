@@ -1,4 +1,4 @@
-"""Two widgets: a run under a slider, and a generator that draws in the page.
+"""Widgets: a run under a slider, and generators that draw in the page.
 
 They work in Jupyter, in Colab, and on a page without a kernel: what they show is drawn
 by the JavaScript in this folder. Here is only what it is given.
@@ -72,6 +72,16 @@ class Explorer(_Widget):
         layers = self.about["layers"]
         sizes = [layers[0][1], *(outputs for _, _, outputs in layers)]
         return f"Explorer of a generator {'-'.join(map(str, sizes))}"
+
+
+class Writer(_Widget):
+    """A conditional generator that draws what is typed; `text` is what was."""
+
+    _esm = _script("common.js", "network.js", "write.js")
+    text = traitlets.Unicode().tag(sync=True)
+
+    def __repr__(self) -> str:
+        return f"Writer of {self.about['characters']}"
 
 
 def timelapse(
@@ -187,17 +197,39 @@ def explore(G: nn.Module) -> Explorer:
     first, last = layers[0], layers[-1]
     linear = last.kind == "linear"
     about = {
-        "layers": [
-            [layer.kind, layer.weight.shape[1], layer.weight.shape[0]]
-            for layer in layers
-        ],
+        "layers": _sizes(layers),
         "shape": list(G.image_shape) if linear else [len(last.bias), side, side],  # type: ignore[arg-type]
         "directions": _directions(first.weight),
     }
-    parts = [part for layer in layers for part in (layer.weight, layer.bias)]
-    half = np.concatenate([part.numpy().ravel() for part in parts]).astype("<f2")
-    planes = half.view(np.uint8).reshape(-1, 2).T  # low bytes, then high: packs better
-    return Explorer(about=about, packed=zlib.compress(planes.tobytes(), 9))
+    return Explorer(about=about, packed=_pack(layers))
+
+
+def write(G: nn.Module, text: str, *, characters: str = "0123456789") -> Writer:
+    """A widget that runs a conditional G in the page and draws the text that is typed.
+
+    Its weights are rounded to 16 bits.
+
+    Args:
+        G: a conditional Generator or BatchNormGenerator of models.py.
+        text: what it draws at first.
+        characters: those of the classes, in their order.
+
+    Raises GanlibError for another network.
+    """
+    layers = _plain_layers(G)
+    inputs = layers[0].weight.shape[1]
+    if layers[-1].kind != "linear" or inputs <= len(characters):
+        raise GanlibError(
+            f"write takes a Generator or a BatchNormGenerator of noise and "
+            f"{len(characters)} classes; this is a {type(G).__name__} with {inputs} "
+            "inputs."
+        )
+    about = {
+        "layers": _sizes(layers),
+        "shape": list(G.image_shape),  # type: ignore[arg-type]
+        "characters": characters,
+    }
+    return Writer(about=about, packed=_pack(layers), text=text)
 
 
 class _Layer(NamedTuple):
@@ -242,6 +274,21 @@ def _plain_layers(G: nn.Module) -> list[_Layer]:
             f"ganlib; this is a {type(G).__name__}."
         )
     return layers
+
+
+def _sizes(layers: Sequence[_Layer]) -> list[list[Any]]:
+    """[kind, inputs, outputs] of each layer."""
+    return [
+        [layer.kind, layer.weight.shape[1], layer.weight.shape[0]] for layer in layers
+    ]
+
+
+def _pack(layers: Sequence[_Layer]) -> bytes:
+    """The weights and biases of all layers as packed float16."""
+    parts = [part for layer in layers for part in (layer.weight, layer.bias)]
+    half = np.concatenate([part.numpy().ravel() for part in parts]).astype("<f2")
+    planes = half.view(np.uint8).reshape(-1, 2).T  # low bytes, then high: packs better
+    return zlib.compress(planes.tobytes(), 9)
 
 
 def _layer(kind: str, weight: Tensor, bias: Tensor | None) -> _Layer:

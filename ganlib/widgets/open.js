@@ -13,6 +13,7 @@ async function openGenerator(file) {
   if (!ARCHITECTURES.includes(config.architecture)) {
     throw new Error(`${file.name} is a generator of the architecture ${config.architecture}; this page draws ${ARCHITECTURES.join(", ")}.`);
   }
+  if (config.classes) throw new Error(`${file.name} is a conditional generator, which takes a class beside its noise; ganlib sample --label draws from it.`);
   const network = plainLayers(tensors, config.architecture);
   const [products, fits] = network ? measured(network, config) : [0, false];
   if (!fits) throw new Error(`${file.name} holds weights of another architecture than its config says.`);

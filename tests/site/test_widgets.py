@@ -32,7 +32,7 @@ from ganlib.models import (
 )
 from ganlib.sampling import sample_images
 from ganlib.training import Record
-from ganlib.widgets import MOST_PRODUCTS, _plain_layers, explore, timelapse
+from ganlib.widgets import MOST_PRODUCTS, _plain_layers, explore, timelapse, write
 
 ROOT = Path(__file__).parents[2]
 HISTORY = [
@@ -584,6 +584,8 @@ def misfits(folder):
         architecture="resize-conv", image_size=64, channels=3, base_channels=128
     )
     save_generator(build(large)[0], large, folder / "large.safetensors")
+    asked = replace(small, classes=2)
+    save_generator(build(asked)[0], asked, folder / "asked.safetensors")
     return {
         "bare": "holds no config of a generator",
         "other": "holds weights of another architecture than its config says",
@@ -592,6 +594,7 @@ def misfits(folder):
         "empty": "is no safetensors file",
         "picture": "is no safetensors file",
         "new": "of the architecture xyz; this page draws mlp",
+        "asked": "is a conditional generator, which takes a class beside its noise",
         "large": "keeps a browser busy for more than 100 ms",
     }
 
@@ -659,3 +662,95 @@ def test_a_timelapse_in_colour_is_close_to_its_pictures(chromium, tmp_path):
                 away = np.abs(image - every).mean(axis=(2, 3, 4))
                 assert away[place, index] < 5 < np.delete(away, place * 8 + index).min()
         assert page.troubles == []
+
+
+# A generator that is asked for what is typed.
+
+
+def by_heart():
+    """A generator of 2x2 images: class c is c + 1 tenths bright, noise moves one pixel."""
+    G = Generator(13, 23, (1, 2, 2))
+    with torch.no_grad():
+        for weight in G.parameters():
+            weight.zero_()
+        shades = torch.linspace(-0.9, 0.9, 10)
+        G.layers[0].weight[:13] = torch.eye(13)
+        G.layers[2].weight[:13, :13] = torch.eye(13)
+        G.layers[4].weight[:, 3:13] = torch.atanh(shades)
+        G.layers[4].weight[0, 0] = 0.1
+    return G, ((shades + 1) * 127.5).round().int().tolist()
+
+
+@pytest.fixture
+def writer(chromium, tmp_path):
+    """A page with a widget that draws the text 20, and the shade of each class."""
+    G, shades = by_heart()
+    with watched_page(chromium) as page:
+        open_page(page, static_page(tmp_path, write(G, "20")))
+        page.get_by_label("Type a number").wait_for()
+        yield page, shades
+        assert page.troubles == []
+
+
+def shades_of(page):
+    """The shade of each image drawn, by a pixel that noise leaves alone: rows of them."""
+    return pixels(page, ".ganlib-widget canvas")[1::2, 1::2].astype(int).tolist()
+
+
+def test_what_is_typed_is_drawn_class_by_class(writer):
+    page, shades = writer
+    for typed in ("20", "7310", "5"):
+        page.get_by_label("Type a number").fill(typed)
+        wanted = [shades[int(character)] for character in typed]
+        found = shades_of(page)
+        assert len(found) == 3
+        for row in found:
+            assert np.abs(np.subtract(row, wanted)).max() <= 1
+        assert page.locator(f"canvas[aria-label='{typed}, drawn 3 times']").count() == 1
+
+
+def test_each_drawing_has_noise_of_its_own(writer):
+    page, _ = writer
+    seen = set()
+    for _ in range(3):
+        page.get_by_role("button", name="Draw again").click()
+        corner = pixels(page, ".ganlib-widget canvas")[0::2, 0::2]
+        seen |= {row.tobytes() for row in corner}
+    assert len(seen) > 5, "rows of one press, and presses, differ"
+
+
+@pytest.mark.parametrize(("typed", "drawn_"), [("1a2", 2), ("", 0), ("seven", 0)])
+def test_what_is_no_class_is_said_and_left_out(writer, typed, drawn_):
+    page, _ = writer
+    assert page.get_by_role("status").inner_text() == ""
+    page.get_by_label("Type a number").fill(typed)
+    words = page.get_by_role("status").inner_text()
+    assert words == "G has learned 0 1 2 3 4 5 6 7 8 9, and draws nothing else."
+    width = page.eval_on_selector(".ganlib-widget canvas", "canvas => canvas.width")
+    assert width == 2 * drawn_
+
+
+def test_a_long_number_fits_a_phone_and_a_reader_without_eyes_can_use_it(writer):
+    page, _ = writer
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.get_by_label("Type a number").fill("123456789012345")
+    assert page.get_by_label("Type a number").input_value() == "123456789012"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert violations(page) == []
+
+
+def test_write_says_what_it_takes(says):
+    with says("write takes a Generator", "10 classes", "ResizeConvGenerator"):
+        write(ResizeConvGenerator(74, 2, (1, 28, 28)), "1")
+    with says("write takes a Generator", "this is a Generator with 10 inputs"):
+        write(Generator(latent_dim=10), "1")
+
+
+def test_without_javascript_the_text_is_drawn(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    import fallback
+
+    G, shades = by_heart()
+    widget = write(G, "2026")
+    found = fallback.written(widget.about, widget.packed, "2026")
+    assert found[:, 0, 1, 1].tolist() == [shades[int(one)] for one in "2026"]

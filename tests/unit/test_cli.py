@@ -246,7 +246,7 @@ def test_tensorboard_holds_each_epoch_once():
         (["train", "mnist", "--set", "beta1=0", "--set", "beta1=0"], ["beta1"]),
         (["train", "mnist", "--set", "recipe=faces"], ["recipe", "twice"]),
         (["sample", "nosuch", "--out", "a.npz"], ["nosuch"]),
-        (["sample", "mnist"], ["--out"]),
+        (["sample"], ["generator"]),
         (["score", "mnist", "--against", "cats"], ["'cats'", "avatars"]),
         (["score", "mnist", "--count", "999"], ["--count is 999", "1000"]),
         (["score", "mnist"], ["mnist", "GANLIB_DATA"]),  # which is not here

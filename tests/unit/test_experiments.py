@@ -15,6 +15,7 @@ from experiments import (
     batchnorm_statistics,
     beta1,
     common,
+    conditional,
     feature_extractors,
     generalization,
     gpu_check,
@@ -33,6 +34,7 @@ from ganlib.metrics import load_feature_extractor
 from ganlib.models import BatchNormGenerator, build
 from ganlib.recipes import recipe
 from ganlib.results import RESULTS, load_result, load_result_with_images
+from ganlib.sampling import conditions_of, pixels_of, sample_inputs
 from ganlib.training import Record, fit, new_state, train_step
 
 SCRIPTS = [
@@ -41,6 +43,7 @@ SCRIPTS = [
     "batchnorm_statistics",
     "bench",
     "beta1",
+    "conditional",
     "feature_extractors",
     "generalization",
     "gpu_check",
@@ -709,3 +712,26 @@ def test_build_is_what_the_textbook_networks_are():
             for network in (ours, theirs)
         ]
         assert shapes[0] == shapes[1]
+
+
+# Conditional networks
+
+
+def test_a_discriminator_from_which_labels_are_withheld_cannot_tell_them_apart():
+    config = replace(SMALL, classes=3)
+    images, labels = torch.rand(3, 1, 4, 4), torch.tensor([0, 1, 2])
+    same = images[:1].expand(3, -1, -1, -1)
+    told, untold = (
+        conditional.start(config, kind).D(same, conditions_of(labels, 3))
+        for kind in ("concatenation", "withheld")
+    )
+    assert told.std() > 1e-3 > 1e-6 > untold.std()
+
+
+def test_requests_are_drawn_in_turn_with_their_labels():
+    config = replace(SMALL, classes=3)
+    state = conditional.start(config, "projection")
+    pixels, labels = conditional.draw(state, 7, seed=1)
+    assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    z = sample_inputs(7, 3, seed=1, classes=3)
+    assert torch.equal(pixels, pixels_of(state.sampling_generator, z))

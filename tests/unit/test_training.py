@@ -26,7 +26,12 @@ from ganlib.losses import (
 )
 from ganlib.models import Discriminator, Generator
 from ganlib.recipes import recipe
-from ganlib.sampling import sample_images, sample_noise
+from ganlib.sampling import (
+    conditions_of,
+    labels_in_turn,
+    sample_images,
+    sample_noise,
+)
 from ganlib.training import (
     R1_INTERVAL,
     Record,
@@ -683,6 +688,8 @@ ACTIVE = {
     "channels": 3,
     "image_size": 5,
     "dropout": 0.5,
+    "classes": 2,
+    "label_input": "projection",
     "loss": "saturating",
     "real_label": 1.0,
     "r1_weight": 0.1,
@@ -729,7 +736,11 @@ def digest(*networks):
 
 def outcome(config):
     """One number for the networks that a run leaves."""
-    state = run(config, bytes_for(config))
+    pixels, conditions = bytes_for(config), None
+    if config.classes:
+        labels = labels_in_turn(len(pixels), config.classes)
+        conditions = conditions_of(labels, config.classes)
+    state = run(config, pixels, conditions=conditions)
     return digest(state.G, state.D, state.sampling_generator)
 
 
@@ -740,6 +751,8 @@ def test_every_field_changes_a_run_or_is_known_not_to(name, small, changed):
         assert outcome(changed(small, **{name: INERT[name]})) == outcome(small)
         return
     config = Config(**TINY_CONVOLUTIONS) if name == "base_channels" else small
+    if name == "label_input":
+        config = changed(small, classes=2)
     assert outcome(changed(config, **{name: ACTIVE[name]})) != outcome(config)
 
 
