@@ -2,7 +2,7 @@
 
     python -m experiments.mode_collapse --seeds 0 1 2
 
-Recipe mnist without the average, so that the G that D sees is scored. Three runs a seed:
+Recipe textbook-tuned without the average, so that the G that D sees is scored. Three runs a seed:
 
 - healthy: as the recipe has it;
 - collapsed: D's learning rate divided by DIVISOR, so that D does not keep up;

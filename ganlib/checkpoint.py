@@ -94,7 +94,13 @@ def read_metadata(source: Path | str) -> dict[str, Any]:
     """
     path = _find_weights(source)
     if path.suffix == ".pt":
-        text = {"": read_bytes(path.with_suffix(".json")).decode(errors="replace")}
+        beside = path.with_suffix(".json")
+        if not beside.exists():
+            raise GanlibError(
+                f"{path} is no generator: an old one has {beside.name} beside it, and "
+                f"a checkpoint belongs to a run, whose folder has a {GENERATOR}."
+            )
+        text = {"": read_bytes(beside).decode(errors="replace")}
     else:
         try:
             with safetensors.safe_open(path, framework="pt") as file:

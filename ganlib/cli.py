@@ -47,7 +47,8 @@ from ganlib.sampling import (
 from ganlib.tensorboard import log_epoch, open_tensorboard
 from ganlib.training import Sampler, TrainState, check_images
 
-MAX_BYTES = 2**30  # of the images in one .npz file
+MAX_BYTES = 2**30  # of the images that are drawn at once, or in one .npz file
+MAX_FRAMES = 10_000  # of a walk
 ENDINGS = ".npz", ".png", ".gif", ".webp"  # of what sample writes
 FRAME_SECONDS = 0.06  # of a walk
 FRAME_SIDE = 128  # pixels, at least: smaller images are enlarged
@@ -84,6 +85,13 @@ def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """In the place of warnings.showwarning: without file and line."""
     if distributed.is_main():
         print(f"ganlib: {message}", file=sys.stderr)
+
+
+def _place(text: str) -> str:
+    """A place to write to: "" would be the working folder, by mistake."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a place")
+    return text
 
 
 class _Parser(argparse.ArgumentParser):
@@ -130,7 +138,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="any other field of the config, several times if need be",
     )
     add("--data", metavar="ROOT", help="torchvision data root (default: GANLIB_DATA)")
-    add("--out", metavar="DIR", type=Path, help="default: runs/RECIPE")
+    add("--out", metavar="DIR", type=_place, help="default: runs/RECIPE")
     add("--device", help="cuda, mps or cpu (default: the first of these that is here)")
     add(
         "--models-every",
@@ -158,6 +166,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add(
         "--out",
         metavar="FILE",
+        type=_place,
         help=".npz: an array; .png: a grid; FOLDER/: a .png each; .gif or .webp: a "
         "walk through noise (default: GENERATOR.png, here)",
     )
@@ -183,7 +192,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_export)
     add("generator", help=f"file, folder of a run, or one of: {', '.join(shipped())}")
     add("--to", choices=["onnx"], required=True, help="the format")
-    add("--out", metavar="FILE", type=Path, help="default: GENERATOR.onnx, here")
+    add("--out", metavar="FILE", type=_place, help="default: GENERATOR.onnx, here")
 
 
 def _check_range(option: str, value: int, low: int, high: int) -> None:
@@ -197,10 +206,11 @@ def _train(options: argparse.Namespace) -> None:
     _check_range("--models-every", options.models_every, 0, 100_000)
     changes = _changes(options)
     config = recipe(options.recipe, **changes)
-    out = options.out or Path("runs") / config.recipe
+    out = Path(options.out or f"runs/{config.recipe}")
     with distributed.process_group(options.device) as device:
         if options.resume or distributed.restarted():
             state = resume_run(config, changes, out, device, force=options.force)
+            _check_epochs(state, out)
         else:
             state = new_run(config, out, device)
         with distributed.main_first():
@@ -216,6 +226,15 @@ def _train(options: argparse.Namespace) -> None:
         )
         sampler = distributed.distribute(state, pixels)
         _train_and_save(state, pixels, conditions, sampler, out, options)
+
+
+def _check_epochs(state: TrainState, out: Path) -> None:
+    epochs, done = state.config.epochs, len(state.history)
+    if epochs < done:
+        raise GanlibError(
+            f"epochs is {epochs}, counted from the first; {out} has {done} already, so "
+            "give more."
+        )
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
@@ -388,6 +407,12 @@ def _generate(
     _check_range("--count", count, 1, 1_000_000)
     _check_range("--seed", seed, 0, 2**31 - 1)
     G, config = load_generator(source)
+    most = MAX_BYTES // math.prod(config.image_shape)
+    if is_walk:
+        most = min(most, MAX_FRAMES)
+    if count > most:
+        what = "of a walk" if is_walk else f"of images {config.image_shape}"
+        raise GanlibError(f"--count is {count}; {what} it must be at most {most}.")
     make = noise_circle if is_walk else sample_noise
     z = make(count, config.latent_dim, seed=seed)
     classes = config.classes
@@ -428,7 +453,7 @@ def _name_of(generator: str) -> str:
 
 
 def _export(options: argparse.Namespace) -> None:
-    out = options.out or Path(f"{_name_of(options.generator)}.onnx")
+    out = Path(options.out or f"{_name_of(options.generator)}.onnx")
     if out.suffix.lower() != ".onnx":
         raise GanlibError(f"--out is {out}; its name must end in .onnx.")
     G, config = load_generator(options.generator)
@@ -517,6 +542,8 @@ def _as_text(value: float | None) -> str:
 
 def _read_npz(path: str) -> Tensor:
     """The array `images` of an .npz file, bytes (N, C, H, W), of at most MAX_BYTES."""
+    if not Path(path).is_file():
+        raise GanlibError(f"There is no file {path}; ganlib sample writes one.")
     try:
         with zipfile.ZipFile(path) as packed:
             unpacked = sum(entry.file_size for entry in packed.infolist())

@@ -67,7 +67,7 @@ def commit(
                 json.dumps(job, allow_nan=False), encoding="utf-8"
             )
             report = _run_client(Path(folder), timeout)
-        receipt = _judge(report, [*files, *numbers])
+        receipt = _receipt_from(report, [*files, *numbers])
     except (OSError, TypeError, ValueError) as reason:
         receipt = Receipt(False, f"Not committed: {reason}.")
     print(receipt.sentence)
@@ -129,7 +129,7 @@ def _run_client(folder: Path, timeout: float) -> list[tuple[str, str]]:
     ]
 
 
-def _judge(report: list[tuple[str, str]], items: list[str]) -> Receipt:
+def _receipt_from(report: list[tuple[str, str]], items: list[str]) -> Receipt:
     """The report and all that was to be sent, the notebook first -> Receipt."""
     arrived = [text for kind, text in report if kind == "arrived"]
     missing = [item for item in items if item not in arrived]

@@ -307,8 +307,9 @@ def fit(
 
     Epoch e draws its random numbers from (config.seed, e) alone, so stopping between
     epochs and going on later changes nothing; a state that was interrupted within one
-    is to be loaded again. The caller's random numbers are left as they were. Images
-    that do not fill a last batch are left out of that epoch.
+    is to be loaded again. The caller's random numbers are left as they were; torch 2.10
+    forgets those of Apple's GPU, MPS. Images that do not fill a last batch are left out
+    of that epoch.
 
     Args:
         pixels: bytes (N, C, H, W), the shape that the config asks for.

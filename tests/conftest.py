@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: small runs, a tiny MNIST, a loopback mirror, and no way to the network."""
+"""What several test modules share: small runs, a tiny MNIST, a loopback mirror, and no way to the network."""
 
 import dataclasses
 import gzip

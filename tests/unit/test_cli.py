@@ -152,6 +152,14 @@ def test_resuming_a_finished_run_trains_nothing():
     assert Path("run/generator.safetensors").read_bytes() == before
 
 
+def test_fewer_epochs_than_a_run_has_are_refused(refused):
+    train("run", "--epochs", 2)
+    before = files_of("run")
+    resumed = "train", "mnist", "--out", "run", "--resume"
+    refused(*resumed, "--epochs", 1, names=["epochs is 1", "2 already"])
+    assert files_of("run") == before
+
+
 def test_resuming_mends_what_a_kill_left_out_of_date():
     train("run", "--epochs", 1)
     before = Path("run/history.csv").read_bytes()
@@ -247,6 +255,9 @@ def test_tensorboard_holds_each_epoch_once():
         (["train", "mnist", "--set", "recipe=faces"], ["recipe", "twice"]),
         (["sample", "nosuch", "--out", "a.npz"], ["nosuch"]),
         (["sample"], ["generator"]),
+        (["sample", "mnist", "--out", ""], ["--out", "empty"]),
+        (["train", "mnist", "--dataset", "digits", "--out", ""], ["--out", "empty"]),
+        (["export", "mnist", "--to", "onnx", "--out", ""], ["--out", "empty"]),
         (["score", "mnist", "--against", "cats"], ["'cats'", "avatars"]),
         (["score", "mnist", "--count", "999"], ["--count is 999", "1000"]),
         (["score", "mnist"], ["mnist", "GANLIB_DATA"]),  # which is not here
@@ -499,6 +510,7 @@ def test_sample_knows_the_shipped_networks(name):
     [
         (["--count", "0"], ["--count", "0"]),
         (["--count", "10000000000"], ["--count"]),
+        (["--count", "10001", "--out", "a.gif"], ["--count", "walk", "10000"]),
         (["--count", "a few"], ["--count", "a few"]),
         (["--seed", "-1"], ["--seed", "-1"]),
         (["--seed", str(2**70)], ["--seed", 2**70]),
@@ -604,8 +616,22 @@ def test_what_cannot_be_scored(generator, pictures, refused):
     refused("score", "few.npz", *against, names=["999 generated images", "1,000"])
     refused("score", generator, *against, names=["(1, 28, 28)", "(3, 64, 64)"])
     refused("score", "floats.npz", *against, names=["floats.npz", "float64", "uint8"])
-    for name in ("other.npz", "broken.npz", "nosuch.npz"):
+    for name in ("other.npz", "broken.npz"):
         refused("score", name, *against, names=[name, "`images`"])
+    refused("score", "nosuch.npz", *against, names=["no file nosuch.npz"])
+
+
+def test_more_images_than_memory_should_hold_are_not_drawn(refused):
+    arguments = "sample", "faces", "--count", 10**6, "--out", "a.npz"
+    refused(*arguments, names=["--count", "(3, 64, 64)", 2**30 // (3 * 64 * 64)])
+
+
+@pytest.mark.parametrize("command", ["sample", "score", "export"])
+def test_a_checkpoint_is_no_generator(command, refused):
+    train("run", "--epochs", 1)
+    more = {"sample": ["--out", "a.npz"], "score": [], "export": ["--to", "onnx"]}
+    path = "run/checkpoints/epoch-0001.pt"
+    refused(command, path, *more[command], names=["epoch-0001.pt", "folder"])
 
 
 # As a program
