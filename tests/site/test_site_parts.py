@@ -312,6 +312,38 @@ def test_sliders_say_what_pytorch_computes():
     byte = denormalize(torch.tensor([0.3, 1.1]))
     assert f"rounded {byte[0].item()}," in words("byte-of-value", 0.3)
     assert f"Clamped it is {byte[1].item()};" in words("byte-of-value", 1.1)
+    real = torch.nn.functional.binary_cross_entropy_with_logits
+    cost = real(torch.tensor(0.8).logit(), torch.tensor(0.8))
+    assert f"pays least, {cost.item():.3f}," in words("real-label", 0.8)
+
+
+@pytest.mark.parametrize(("beta1", "late"), [(0.0, "no"), (0.5, "no"), (0.9, "5")])
+def test_the_slider_of_adam_moves_as_torch_does(beta1, late):
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = torch.optim.Adam([weight], lr=1.0, betas=(beta1, 0.999))
+    path = [0.0]
+    for gradient in [1.0] * 20 + [-1.0] * 20:
+        weight.grad = torch.full_like(weight, gradient)
+        optimizer.step()
+        path.append(weight.item())
+    frame = sliders.SLIDERS["adam-memory"]().frame(beta1)
+    assert frame.points[1][1] == pytest.approx(path[25] - path[24], abs=1e-4)
+    assert f"after the turn {late} steps go" in frame.words
+
+
+def test_pages_2_to_7_and_9_have_their_sliders():
+    pages = {
+        "02": ["pixel-range"],
+        "03": ["byte-of-value"],
+        "04": ["leaky-slope"],
+        "05": ["tanh-slope"],
+        "06": ["logit"],
+        "07": ["loss-of-g"],
+        "09": ["adam-memory", "real-label"],
+    }
+    for page, names in pages.items():
+        (path,) = (ROOT / "notebooks").glob(f"{page}_*.ipynb")
+        assert re.findall(r"```{slider} ([\w-]+)", path.read_text()) == names
 
 
 def test_the_drawing_is_that_of_the_first_position_and_unknown_names_are_told(build):
