@@ -25,7 +25,7 @@ import figures  # noqa: E402
 import moving  # noqa: E402
 import sliders  # noqa: E402
 from formulas import translate  # noqa: E402
-from outputs import lines_html, table_of  # noqa: E402
+from outputs import fold_name, lines_html, table_of  # noqa: E402
 from sections import FILE, sections  # noqa: E402
 
 GLOSSARY = """
@@ -221,6 +221,39 @@ def test_a_figure_of_one_plot_or_without_clear_gaps_is_whole(tmp_path):
     assert (
         len(figures.panels(picture(tmp_path, (0, 120), (140, 260), (280, 400)), 3)) == 3
     )
+
+
+def test_a_legend_beside_a_plot_becomes_a_part_of_its_own(tmp_path):
+    plot, legend = figures.panels(picture(tmp_path, (0, 270), (290, 400)), 1)
+    assert (plot.width, legend.width) == (280, 120)
+    columns = [(start, start + 40) for start in range(0, 400, 60)]
+    assert figures.panels(picture(tmp_path, *columns), 1) == [], "a grid of images"
+
+
+def test_pictures_of_one_cell_share_its_words_and_are_shown_at_half_their_pixels(
+    tmp_path,
+):
+    one, other, alone = (nodes.image(alt=words) for words in ("A | B", "A | B", "C"))
+    figures.share_words([one, other, alone])
+    assert [image["alt"] for image in (one, other, alone)] == ["A", "B", "C"]
+    path = picture(tmp_path, (0, 400))
+    figures._set_width(alone, path)
+    assert alone["width"] == "200px"
+    one["width"] = "50%"
+    figures._set_width(one, path)
+    assert one["width"] == "50%"
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("# Use the ganlib beside this notebook, or install it.\n", "Installer,"),
+        ("from math import log\n\nuse_style()", "Imports"),
+        ("boxes = {}", "Code"),
+    ],
+)
+def test_folded_code_says_what_it_is(code, name):
+    assert fold_name(code).startswith(name)
 
 
 def test_pictures_know_how_many_plots_they_hold():
