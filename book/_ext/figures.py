@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from base64 import b64decode
+from functools import cache
 from html import escape
 from itertools import pairwise
 from pathlib import Path
@@ -40,9 +41,8 @@ def caption_figures(app, doctree, docname):
         for figure in doctree.findall(nodes.figure):
             for place, image in enumerate(list(figure.findall(nodes.image)), start=1):
                 path = app.srcdir / image["uri"]
-                parts = path.suffix == ".png" and (panels(path, 2) or panels(path, 1))
                 _set_width(image, path)
-                if parts:
+                if parts := panels(path, plots_of_copy(path, app.srcdir)):
                     words = image.get("alt", "")
                     _add_panels(app, docname, figure, place, parts, words, path.stem)
         return
@@ -100,12 +100,26 @@ def axes_of_pictures(notebook):
     return found
 
 
+@cache
+def _stored(folder):
+    """How many plots the pictures of all notebooks hold, as in axes_of_pictures."""
+    pages = sorted((folder / "notebooks").glob("*.ipynb"))
+    notebooks = (json.loads(page.read_text(encoding="utf-8")) for page in pages)
+    return dict(pair for one in notebooks for pair in axes_of_pictures(one).items())
+
+
+def plots_of_copy(path, folder):
+    """How many plots a picture holds that is a copy of a notebook's."""
+    name = hashlib.sha256(path.read_bytes()).hexdigest()
+    return _stored(Path(folder)).get(name, 1)
+
+
 def panels(path, count):
     """A picture of `count` plots -> one of each; nothing if it has no clear gaps.
 
     A picture of one plot is cut where a legend stands to the right of it.
     """
-    if not 1 <= count <= 4:
+    if not 1 <= count <= 4 or path.suffix != ".png":
         return []
     with Image.open(path) as picture:
         rgba = picture.convert("RGBA")
@@ -114,10 +128,10 @@ def panels(path, count):
     if count == 2:
         least = SMALLEST * rgba.width
         inner = [cut for cut in inner if least < cut < rgba.width - least][:1]
-    if count == 1:
-        beside = len(gaps) == 1 and gaps[0][0] > LEGEND * rgba.width
-        inner, count = (inner, 2) if beside else ([], 2)
-    if len(inner) != count - 1:
+    beside = gaps and gaps[0][0] > LEGEND * rgba.width
+    if beside and (count == 1 or (count == 2 and not inner)):
+        inner, count = [sum(gaps[0]) // 2], 2
+    if count == 1 or len(inner) != count - 1:
         return []
     edges = [0, *inner, rgba.width]
     cuts = [(left, 0, right, rgba.height) for left, right in pairwise(edges)]
