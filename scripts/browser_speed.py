@@ -1,6 +1,7 @@
 """Measure the built site in the system's Chromium, and print a table.
 
     make book && python -m scripts.browser_speed
+    python -m scripts.browser_speed book/index          of this page alone
 
 A server on this machine sends the files as they are, without compression. The slow
 phone has a processor 4 times slower, 4.8 Mbit/s and 150 ms of latency, by Chromium's
@@ -103,7 +104,8 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=find_chromium(), args=FLAGS
         )
-        for name, drawn in PAGES.items():
+        for name in sys.argv[1:] or PAGES:
+            drawn = PAGES.get(name, PLAYGROUND)
             loads = [
                 load(browser, f"{address}/{name}.html", drawn) for _ in range(LOADS)
             ]
@@ -116,9 +118,9 @@ def main() -> None:
                 page.goto(f"{address}/book/playground.html")
                 page.wait_for_function(PLAYGROUND)
                 frames, steps = page.evaluate(RUN, SECONDS)
-            where = "slow phone" if phone else "this machine"
+            where = "on the slow phone" if phone else "on this machine"
             print(
-                f"playground, {where}: {frames:.0f} frames, {steps:.0f} steps a second"
+                f"Playground {where}: {frames:.0f} frames, {steps:.0f} steps a second."
             )
         print("Chromium", browser.version)
         browser.close()
