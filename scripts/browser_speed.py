@@ -41,14 +41,14 @@ RUN = """async (seconds) => {
   document.querySelector(".gan-playground").scrollIntoView();
   [...document.querySelectorAll(".gan-playground button")]
     .find((button) => button.textContent.trim() === "Start").click();
-  const start = performance.now(), first = ganPlayground.state().step;
+  const start = performance.now(), first = ganPlayground.state().steps;
   let frames = 0;
   while (performance.now() - start < 1000 * seconds) {
     await new Promise(requestAnimationFrame);
     frames += 1;
   }
   const passed = (performance.now() - start) / 1000;
-  return [frames / passed, (ganPlayground.state().step - first) / passed];
+  return [frames / passed, (ganPlayground.state().steps - first) / passed];
 }"""
 
 
