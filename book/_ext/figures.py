@@ -135,7 +135,10 @@ def panels(path, count):
         return []
     edges = [0, *inner, rgba.width]
     cuts = [(left, 0, right, rgba.height) for left, right in pairwise(edges)]
-    return [rgba.crop(cut) for cut in cuts]
+    parts = [rgba.crop(cut) for cut in cuts]
+    if beside and (box := parts[-1].getbbox()):  # no room above and below a legend
+        parts[-1] = parts[-1].crop((0, box[1], parts[-1].width, box[3]))
+    return parts
 
 
 def _gaps(alpha):

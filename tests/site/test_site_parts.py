@@ -224,8 +224,14 @@ def test_a_figure_of_one_plot_or_without_clear_gaps_is_whole(tmp_path):
 
 
 def test_a_legend_beside_a_plot_becomes_a_part_of_its_own(tmp_path):
-    plot, legend = figures.panels(picture(tmp_path, (0, 270), (290, 400)), 1)
-    assert (plot.width, legend.width) == (280, 120)
+    path = picture(tmp_path, (0, 270), (290, 400))
+    with Image.open(path) as image:
+        pixels = np.asarray(image).copy()
+    pixels[:20, 280:] = 0
+    Image.fromarray(pixels).save(path)
+    plot, legend = figures.panels(path, 1)
+    assert plot.size == (280, 50)
+    assert legend.size == (120, 30), "without the room above it"
     columns = [(start, start + 40) for start in range(0, 400, 60)]
     assert figures.panels(picture(tmp_path, *columns), 1) == [], "a grid of images"
 
