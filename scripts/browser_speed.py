@@ -87,7 +87,7 @@ def fresh_page(browser: Browser, phone: bool) -> Iterator[tuple[Page, CDPSession
 
 def load(browser: Browser, address: str, drawn: str) -> tuple[float, float, int]:
     """Load a page on the slow phone -> seconds to its widget, megabytes, requests."""
-    sizes = []
+    sizes: list[float] = []
     with fresh_page(browser, phone=True) as (page, tools):
         tools.on(
             "Network.loadingFinished",
@@ -106,7 +106,7 @@ def work(browser: Browser, address: str, drawn: str) -> float:
         page.goto(address, wait_until="commit")
         page.wait_for_function(drawn)
         metrics = tools.send("Performance.getMetrics")["metrics"]
-    return next(one["value"] for one in metrics if one["name"] == "TaskDuration")
+    return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
 
 
 def main() -> None:
