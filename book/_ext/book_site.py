@@ -290,7 +290,7 @@ class TrainInBrowser(SphinxDirective):
 
 
 class NetworkFacts(SphinxDirective):
-    """```{network-facts} NAME```: what the file of a shipped network says about it."""
+    """```{network-facts} NAME```: what the file of a shipped network says, folded."""
 
     required_arguments = 1
 
@@ -305,7 +305,10 @@ class NetworkFacts(SphinxDirective):
         for key in sorted(facts.keys() - set(LISTS)):
             text = json.dumps(_rounded(facts[key]), ensure_ascii=False, indent=2)
             lines.append(f"{key}: {text}")
-        return [nodes.raw("", lines_html("\n".join(lines)), format="html")]
+        title = f"<summary>The metadata of {escape(name)}.safetensors</summary>"
+        text = "\n".join(lines)
+        html = f"<details>{title}{lines_html(text)}</details>"
+        return [nodes.raw("", html, format="html")]
 
 
 class NetworkScores(SphinxDirective):

@@ -2,7 +2,8 @@
 
 A printed text whose first line names its columns becomes a table. Of any other text
 each line stands in a box of its own, so that on a narrow screen it goes on below
-itself, indented.
+itself, indented. Folded code says what it is, and short code in a
+sentence is not broken.
 """
 
 import re
@@ -19,9 +20,36 @@ SPREAD = re.compile(
 NOT_A_HEAD = re.compile(r"->|±|[,:=]$|(^|[\s(])[-+]?\d")
 
 
+SHORT = 20  # characters of code that stay on one line
+INSTALLER = "# Use the ganlib beside this notebook"
+
+
 def setup(app):
+    app.connect("doctree-read", name_folds)
+    app.connect("doctree-read", keep_short_code_whole)
     app.connect("doctree-resolved", show_outputs)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def name_folds(app, doctree):
+    """Folded cells say what is in them."""
+    for cell in doctree.findall(nodes.container):
+        if cell.get("nb_element") == "cell_code" and cell.get("hide_mode"):
+            cell["prompt_show"] = cell["prompt_hide"] = fold_name(cell.astext())
+
+
+def fold_name(code):
+    """What a folded cell is: the installer, imports, or other code."""
+    if code.startswith(INSTALLER):
+        return "Installer, for Colab and Binder"
+    return "Imports" if code.startswith(("import ", "from ")) else "Code"
+
+
+def keep_short_code_whole(app, doctree):
+    """`--resume` is not to be broken behind its first stroke."""
+    for code in doctree.findall(nodes.literal):
+        if len(code.astext()) <= SHORT:
+            code["classes"].append("short")
 
 
 def show_outputs(app, doctree, docname):

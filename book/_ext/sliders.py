@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
-from torch.nn.functional import leaky_relu, logsigmoid
+from torch.nn.functional import leaky_relu, logsigmoid, softplus
 
 WIDTH, HEIGHT = 480, 230  # of the drawing; its text is 15 high
 LEFT, RIGHT, TOP, FOOT = 58, 14, 12, 40
@@ -185,6 +185,71 @@ def loss_of_g():
     )  # fmt: skip
 
 
+def adam_memory():
+    turn = torch.tensor([1.0] * 20 + [-1.0] * 20)  # the gradients of 40 steps
+
+    def changes(beta1, beta2=0.999):
+        m = v = torch.tensor(0.0)
+        path = []
+        for step, gradient in enumerate(turn, start=1):
+            m = beta1 * m + (1 - beta1) * gradient
+            v = beta2 * v + (1 - beta2) * gradient**2
+            path.append(-m / (1 - beta1**step) / (v / (1 - beta2**step)).sqrt())
+        return torch.stack(path)
+
+    def at(beta1):
+        return lambda x: [_between(-turn, x), _between(changes(beta1), x)]
+
+    def frame(beta1):
+        after = changes(beta1)[20:]
+        late = int((after < -1e-6).sum())
+        steps = "1 step goes" if late == 1 else f"{late or 'no'} steps go"
+        words = (
+            f"beta1 {beta1:.2f}: after the turn {steps} on in the old direction, and "
+            f"the change of the fifth step is {after[4]:.2f} times the learning rate."
+        )
+        points = [(25, 1.0), (25, after[4].item())]
+        return Frame(words, points, at(beta1)(_grid((1, 40))))
+
+    return Slider(
+        "beta1", torch.linspace(0, 0.98, 50), 0.9,
+        "Direction against the gradient, which turns after step 20, and Adam's change "
+        "of the weight, which follows the later the larger beta1 is",
+        (1, 40), (-1.1, 1.1), ([1, 10, 20, 30, 40], [-1, 0, 1]),
+        ("step", "change / learning rate"), ["against the gradient", "Adam's change"],
+        at(0.9), frame,
+    )  # fmt: skip
+
+
+def real_label():
+    def cost(label):
+        return lambda x: label * softplus(-x) + (1 - label) * softplus(x)
+
+    def at(label):
+        return lambda x: [softplus(-x), cost(label)(x)]
+
+    def frame(label):
+        place = min(torch.logit(torch.tensor(label)).item(), 6.0)
+        least = cost(label)(torch.tensor(place)).item()
+        words = (
+            f"Label {label:.2f}: D pays least, {least:.3f}, where it says {label:.2f}, "
+            f"at a logit of {place:.2f}. Beyond it pays for being too sure."
+        )
+        if label == 1:
+            words = "Label 1.00: the cost falls for ever; more certainty always pays."
+        points = [(place, softplus(torch.tensor(-place)).item()), (place, least)]
+        return Frame(words, points, at(label)(_grid((-2, 6))))
+
+    return Slider(
+        "label of real images", torch.linspace(0.6, 1, 41), 0.9,
+        "Cost of a real image against its logit: with the label 1 it falls for ever, "
+        "with a lower one it rises again",
+        (-2, 6), (-0.1, 2.3), ([-2, 0, 2, 4, 6], [0, 1, 2]),
+        ("logit of a real image", "cost"), ["label 1", "label of the slider"],
+        at(0.9), frame,
+    )  # fmt: skip
+
+
 SLIDERS = {
     "pixel-range": pixel_range,
     "byte-of-value": byte_of_value,
@@ -192,6 +257,8 @@ SLIDERS = {
     "tanh-slope": tanh_slope,
     "logit": logit_to_probability,
     "loss-of-g": loss_of_g,
+    "adam-memory": adam_memory,
+    "real-label": real_label,
 }
 
 
@@ -255,6 +322,12 @@ def figure_html(slider):
 
 def _grid(span):
     return torch.linspace(*span, POINTS)
+
+
+def _between(values, x):
+    """Values of the steps 1, 2, … at any x, along straight lines."""
+    left = x.floor().clamp(1, len(values) - 1).long()
+    return torch.lerp(values[left - 1], values[left], x - left)
 
 
 def _place(slider, x, y):

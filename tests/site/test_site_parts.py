@@ -25,7 +25,7 @@ import figures  # noqa: E402
 import moving  # noqa: E402
 import sliders  # noqa: E402
 from formulas import translate  # noqa: E402
-from outputs import lines_html, table_of  # noqa: E402
+from outputs import fold_name, lines_html, table_of  # noqa: E402
 from sections import FILE, sections  # noqa: E402
 
 GLOSSARY = """
@@ -223,6 +223,45 @@ def test_a_figure_of_one_plot_or_without_clear_gaps_is_whole(tmp_path):
     )
 
 
+def test_a_legend_beside_a_plot_becomes_a_part_of_its_own(tmp_path):
+    path = picture(tmp_path, (0, 270), (290, 400))
+    with Image.open(path) as image:
+        pixels = np.asarray(image).copy()
+    pixels[:20, 280:] = 0
+    Image.fromarray(pixels).save(path)
+    plot, legend = figures.panels(path, 1)
+    assert plot.size == (280, 50)
+    assert legend.size == (120, 30), "without the room above it"
+    columns = [(start, start + 40) for start in range(0, 400, 60)]
+    assert figures.panels(picture(tmp_path, *columns), 1) == [], "a grid of images"
+
+
+def test_pictures_of_one_cell_share_its_words_and_are_shown_at_half_their_pixels(
+    tmp_path,
+):
+    one, other, alone = (nodes.image(alt=words) for words in ("A | B", "A | B", "C"))
+    figures.share_words([one, other, alone])
+    assert [image["alt"] for image in (one, other, alone)] == ["A", "B", "C"]
+    path = picture(tmp_path, (0, 400))
+    figures._set_width(alone, path)
+    assert alone["width"] == "200px"
+    one["width"] = "50%"
+    figures._set_width(one, path)
+    assert one["width"] == "50%"
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("# Use the ganlib beside this notebook, or install it.\n", "Installer,"),
+        ("from math import log\n\nuse_style()", "Imports"),
+        ("boxes = {}", "Code"),
+    ],
+)
+def test_folded_code_says_what_it_is(code, name):
+    assert fold_name(code).startswith(name)
+
+
 def test_pictures_know_how_many_plots_they_hold():
     notebook = json.loads((ROOT / "notebooks" / "12_stopping.ipynb").read_text())
     counts = sorted(figures.axes_of_pictures(notebook).values())
@@ -312,6 +351,38 @@ def test_sliders_say_what_pytorch_computes():
     byte = denormalize(torch.tensor([0.3, 1.1]))
     assert f"rounded {byte[0].item()}," in words("byte-of-value", 0.3)
     assert f"Clamped it is {byte[1].item()};" in words("byte-of-value", 1.1)
+    real = torch.nn.functional.binary_cross_entropy_with_logits
+    cost = real(torch.tensor(0.8).logit(), torch.tensor(0.8))
+    assert f"pays least, {cost.item():.3f}," in words("real-label", 0.8)
+
+
+@pytest.mark.parametrize(("beta1", "late"), [(0.0, "no"), (0.5, "no"), (0.9, "5")])
+def test_the_slider_of_adam_moves_as_torch_does(beta1, late):
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = torch.optim.Adam([weight], lr=1.0, betas=(beta1, 0.999))
+    path = [0.0]
+    for gradient in [1.0] * 20 + [-1.0] * 20:
+        weight.grad = torch.full_like(weight, gradient)
+        optimizer.step()
+        path.append(weight.item())
+    frame = sliders.SLIDERS["adam-memory"]().frame(beta1)
+    assert frame.points[1][1] == pytest.approx(path[25] - path[24], abs=1e-4)
+    assert f"after the turn {late} steps go" in frame.words
+
+
+def test_pages_2_to_7_and_9_have_their_sliders():
+    pages = {
+        "02": ["pixel-range"],
+        "03": ["byte-of-value"],
+        "04": ["leaky-slope"],
+        "05": ["tanh-slope"],
+        "06": ["logit"],
+        "07": ["loss-of-g"],
+        "09": ["adam-memory", "real-label"],
+    }
+    for page, names in pages.items():
+        (path,) = (ROOT / "notebooks").glob(f"{page}_*.ipynb")
+        assert re.findall(r"```{slider} ([\w-]+)", path.read_text()) == names
 
 
 def test_the_drawing_is_that_of_the_first_position_and_unknown_names_are_told(build):
