@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganlib.checkpoint import load_generator
 from ganlib.cli import main
 from ganlib.ema import refresh_batchnorm
 from ganlib.metrics import doctor
@@ -24,6 +25,7 @@ from ganlib.metrics.doctor import (
 from ganlib.models import BatchNormGenerator, Generator
 from ganlib.recipes import recipe
 from ganlib.results import RESULTS, load_result
+from ganlib.sampling import pixels_of, sample_pixels
 
 MNIST = recipe("mnist")
 
@@ -175,6 +177,18 @@ def test_a_healthy_run_lies_within_the_bands_of_the_others(monkeypatch):
         history = dict(runs[left_out])
         seen = [images * epoch for epoch in range(1, len(history["d_loss"]) + 1)]
         assert faults({**history, "images_seen": seen}, config=MNIST) == []
+
+
+@pytest.mark.parametrize("name", ["textbook-tuned", "mnist-long"])
+def test_a_shipped_network_is_healthy_and_uniform_noise_is_seen(name):
+    G, config = load_generator(name)
+    normal = sample_measures(sample_pixels(G, config.latent_dim, count=600, seed=3))
+    assert faults(healthy_history(), samples=normal) == []
+    noise = torch.rand(600, config.latent_dim, generator=torch.manual_seed(0))
+    uniform = sample_measures(pixels_of(G, noise))
+    assert faults(healthy_history(), samples=uniform) == [
+        "The samples are too much alike"
+    ]
 
 
 # Its parts
