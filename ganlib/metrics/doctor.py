@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
@@ -30,12 +31,12 @@ from ganlib.metrics.classifiers import class_shares, extract_features, load_clas
 from ganlib.recipes import RECIPES
 from ganlib.results import load_result
 from ganlib.sampling import sample_images, sample_noise, sample_pixels
-from ganlib.training import Record
 
 PAIRED = 500  # samples whose differences are measured
 CERTAIN = 0.9  # probability of its class from which on an image counts as legible
 SAMPLES = 2_000  # that are drawn from the generator of a run
 LEVELS = "d_loss", "g_loss", "d_real", "d_fake_before", "d_fake_after"
+COLUMNS = *LEVELS, "images_seen"
 NEEDED = "d_loss", "g_loss"
 MAX_BYTES = 2**24  # of a history
 
@@ -101,10 +102,9 @@ def read_history(
         )
     columns = dict(columns or {})
     for name in columns:
-        if name not in Record._fields:
+        if name not in COLUMNS:
             raise GanlibError(
-                f"The doctor reads no column {name!r}; it reads "
-                f"{', '.join([*LEVELS, 'images_seen'])}."
+                f"The doctor reads no column {name!r}; it reads {', '.join(COLUMNS)}."
             )
     try:
         text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
@@ -116,7 +116,7 @@ def read_history(
     if not rows:
         raise GanlibError(f"{path} has no epochs; train at least one.")
     history = {}
-    for name in (*LEVELS, "images_seen"):
+    for name in COLUMNS:
         column = columns.get(name, name)
         if column in rows[0]:
             history[name] = [
@@ -129,6 +129,12 @@ def read_history(
                 f"{path} has no column {column} (it has {there}); say which one it is, "
                 f"as in --column {name}=OTHER."
             )
+    seen = [0.0, *history.get("images_seen", [])]
+    if not all(before < after < math.inf for before, after in pairwise(seen)):
+        raise GanlibError(
+            f"images_seen of {path} does not grow from epoch to epoch; it must count "
+            "all images since the run began."
+        )
     return history
 
 
@@ -165,13 +171,14 @@ def healthy_runs() -> tuple[float, list[dict[str, list[float]]]]:
 
 
 def resampled(
-    values: Sequence[float], images_seen: Sequence[float], epoch: float
+    values: Sequence[float], images_seen: Sequence[float], epoch: float, most: int
 ) -> list[float]:
     """Means over passes of `epoch` images, of values that are means over others.
 
     Args:
         values: one mean for each record.
         images_seen: since the run began, at the end of each record.
+        most: passes that are given at most.
 
     A pass that is not whole is left out.
     """
@@ -179,7 +186,7 @@ def resampled(
     sums = [0.0]
     for value, start, end in zip(values, ends, images_seen, strict=False):
         sums.append(sums[-1] + value * (end - start))
-    whole = int(images_seen[-1] / epoch + 1e-9)
+    whole = min(int(images_seen[-1] / epoch + 1e-9), most)
     at = np.interp([epoch * number for number in range(whole + 1)], ends, sums)
     return (np.diff(at) / epoch).tolist()
 
@@ -234,7 +241,8 @@ class Report:
             ]
             lines += [f"  Try first: {finding.first}", ""]
         if not self.findings:
-            lines += ["Nothing unusual.", ""]
+            where = " in what could be judged" if self.unjudged else ""
+            lines += [f"Nothing unusual{where}.", ""]
         lines += [f"Note: {text}" for text in self.notes]
         lines += [f"Not judged: {text}" for text in self.unjudged]
         return "\n".join(lines).rstrip()
@@ -475,8 +483,10 @@ def outside_of_the_bands(run: Run) -> Finding | None:
     for name in LEVELS:
         if not run.has(name):
             continue
-        values = resampled(run.history[name], run.history["images_seen"], epoch)
-        pairs = list(zip(values, bands(name), strict=False))
+        known = bands(name)
+        seen = run.history["images_seen"]
+        values = resampled(run.history[name], seen, epoch, len(known))
+        pairs = list(zip(values, known, strict=False))
         off = [outside(value, low, high) for value, (low, _, high) in pairs]
         if median(off) > max(worst, ALARM):
             worst = median(off)
@@ -606,11 +616,13 @@ def examine(
     Raises GanlibError for what cannot be read.
     """
     history = read_history(source, columns)
-    config, samples, notes = None, None, []
+    config: Config | None = None
+    samples: Mapping[str, float | None] | None = None
+    notes: list[str] = []
     folder = Path(source)
     if (folder / GENERATOR).is_file():
         G, config = load_generator(folder)
-        if config.dataset == "mnist" and pixels is None:
+        if draws_digits(config) and pixels is None:
             drawn = sample_pixels(G, config.latent_dim, count=SAMPLES)
             samples = {
                 **sample_measures(drawn),
@@ -623,10 +635,16 @@ def examine(
                 f"The samples are {tuple(pixels.shape)}; the doctor reads at least "
                 f"{PAIRED} of (1, 28, 28)."
             )
-        samples = sample_measures(pixels)
+        if config is None or draws_digits(config):
+            samples = sample_measures(pixels)
     report = diagnose(history, samples=samples, config=config)
     report.notes += notes
     return report
+
+
+def draws_digits(config: Config) -> bool:
+    """Whether the rules for samples are for those of this config."""
+    return config.dataset == "mnist" and config.image_shape == (1, 28, 28)
 
 
 def differences(config: Config) -> list[str]:

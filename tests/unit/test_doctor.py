@@ -196,10 +196,11 @@ def test_a_shipped_network_is_healthy_and_uniform_noise_is_seen(name):
 
 def test_passes_are_made_of_shorter_and_of_longer_records():
     values, seen = [1.0, 3.0, 8.0], [10.0, 20.0, 40.0]
-    assert resampled(values, seen, 20.0) == pytest.approx([2.0, 8.0])
-    assert resampled(values, seen, 5.0) == pytest.approx([1, 1, 3, 3, 8, 8, 8, 8])
-    assert resampled(values, seen, 30.0) == pytest.approx([4.0])
-    assert resampled(values, seen, 50.0) == []
+    assert resampled(values, seen, 20.0, 9) == pytest.approx([2.0, 8.0])
+    assert resampled(values, seen, 5.0, 9) == pytest.approx([1, 1, 3, 3, 8, 8, 8, 8])
+    assert resampled(values, seen, 30.0, 9) == pytest.approx([4.0])
+    assert resampled(values, seen, 50.0, 9) == []
+    assert resampled(values, seen, 10.0, 2) == pytest.approx([1.0, 3.0])
 
 
 def test_outside_counts_in_widths_of_the_band():
@@ -240,6 +241,7 @@ def test_of_two_losses_alone_it_says_what_it_cannot_judge():
     history = healthy_history()
     report = diagnose({name: history[name] for name in ("d_loss", "g_loss")})
     assert report.findings == []
+    assert str(report).startswith("Nothing unusual in what could be judged.")
     for words in ("D(x)", "not known", "samples"):
         assert any(words in text for text in report.unjudged), words
 
@@ -311,7 +313,10 @@ def test_the_command_reads_the_folder_of_a_run(tmp_path, capsys, offline):
         ("d_loss,g_loss\n1,2\n", ["--column", "d_loss"], ["NAME=COLUMN"]),
         ("d_loss,g_loss\n1,2\n", ["--column", "dloss=a"], ["'dloss'", "d_loss"]),
         ("d_loss,g_loss\n1,2\n", ["--column", "d_real=a"], ["d_real", "a"]),
+        ("d_loss,g_loss\n1,2\n", ["--column", "seconds=a"], ["'seconds'"]),
         ("d_loss,g_loss\n1,2\n", ["--samples", "no.npz"], ["no.npz"]),
+        ("d_loss,g_loss,images_seen\n1,2,9\n1,2,9\n", [], ["does not grow"]),
+        ("d_loss,g_loss,images_seen\n1,2,nan\n", [], ["does not grow"]),
     ],
 )
 def test_bad_input_is_one_sentence(
