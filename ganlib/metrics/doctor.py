@@ -628,7 +628,7 @@ def examine(
                 **sample_measures(drawn),
                 "statistics_shift": statistics_shift(G, config.latent_dim),
             }
-        notes = differences(config)
+        notes = changed_fields(config)
     if pixels is not None:
         if tuple(pixels.shape[1:]) != (1, 28, 28) or len(pixels) < PAIRED:
             raise GanlibError(
@@ -647,7 +647,7 @@ def draws_digits(config: Config) -> bool:
     return config.dataset == "mnist" and config.image_shape == (1, 28, 28)
 
 
-def differences(config: Config) -> list[str]:
+def changed_fields(config: Config) -> list[str]:
     """A sentence on what a config changes of its recipe; none if it is unknown."""
     if config.recipe not in RECIPES:
         return []

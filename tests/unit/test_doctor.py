@@ -13,8 +13,8 @@ from ganlib.metrics import doctor
 from ganlib.metrics.doctor import (
     LEVELS,
     bands,
+    changed_fields,
     diagnose,
-    differences,
     healthy_runs,
     healthy_samples,
     outside,
@@ -229,8 +229,8 @@ def test_foreign_statistics_are_seen_and_own_ones_are_not():
 
 
 def test_a_changed_config_is_named_and_an_unchanged_one_is_not():
-    assert differences(recipe("mnist", seed=3, epochs=2)) == []
-    (text,) = differences(recipe("mnist", learning_rate_d=0.02))
+    assert changed_fields(recipe("mnist", seed=3, epochs=2)) == []
+    (text,) = changed_fields(recipe("mnist", learning_rate_d=0.02))
     assert "learning_rate_d 0.02 (not 0.001)" in text
 
 
