@@ -338,6 +338,8 @@ def sigmoid_twice(run: Run) -> Finding | None:
     highest = max(run.history["d_real"])
     if lowest < 0.495 or highest > 0.735:
         return None
+    if run.late("d_real") - run.late("d_fake_before") < 0.05:
+        return None  # a D that cannot tell stays near 0.5 without a second sigmoid
     return Finding(
         "No answer of D lies outside of 0.5 to 0.731",
         f"D(x) is at most {highest:.3f} and D(G(z)) at least {lowest:.3f}: what a "
@@ -528,8 +530,8 @@ OF_THE_HISTORY: tuple[Callable[[Run], Finding | None], ...] = (
 )
 OF_THE_SAMPLES: tuple[Callable[[Run], Finding | None], ...] = (
     foreign_statistics,
-    alike,
     washed_out,
+    alike,
     illegible,
 )
 

@@ -73,7 +73,7 @@ PLANTED = {
     "Loss_G is negative": {"g_loss": -0.3, "d_fake_after": 0.25},
     "Loss_G and D(G(z)) contradict each other": {"g_loss": 0.05, "d_fake_after": 0.05},
     "No answer of D lies outside of 0.5 to 0.731": {
-        "d_real": 0.65,
+        "d_real": 0.7,
         "d_fake_before": 0.6,
         "d_fake_after": 0.58,
         "g_loss": 0.6,
@@ -120,6 +120,12 @@ def test_a_number_that_is_not_finite_ends_the_diagnosis(value):
     history["d_loss"][2] = value
     (finding,) = diagnose(history).findings
     assert "finite" in finding.fault and "epoch 3" in finding.sees
+
+
+def test_a_d_that_is_too_slow_is_not_taken_for_a_second_sigmoid():
+    levels = {"d_loss": 1.41, "g_loss": 0.63, "d_real": 0.54}
+    slow = changed(**levels, d_fake_before=0.54, d_fake_after=0.53)
+    assert faults(slow, config=MNIST) == ["D cannot tell at all"]
 
 
 # The runs that the book has stored. The levels of the rules were set with these before
