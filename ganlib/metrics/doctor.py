@@ -400,6 +400,7 @@ def cannot_tell(run: Run) -> Finding | None:
         f"{run.late('d_loss'):.2f} (a D that guesses pays 1.39).",
         (
             "D is too slow for G, which has collapsed to a few images.",
+            "The sigmoid is taken twice; then no answer of D is below 0.5.",
             "D learns nothing: its weights are frozen, or its learning rate is 0.",
             "Perfect play; no stored run has come there.",
         ),
