@@ -1,4 +1,4 @@
-"""The command line: ganlib train, sample, score, export and list."""
+"""The command line: ganlib train, sample, score, doctor, export and list."""
 
 import argparse
 import io
@@ -32,7 +32,13 @@ from ganlib.data import ABOUT, CLASSES, NAMES, Images, load
 from ganlib.errors import GanlibError
 from ganlib.export import export_onnx
 from ganlib.files import write_atomic
-from ganlib.metrics import MIN_IMAGES, load_feature_extractor, score, subsample
+from ganlib.metrics import (
+    MIN_IMAGES,
+    doctor,
+    load_feature_extractor,
+    score,
+    subsample,
+)
 from ganlib.plotting import save_image_grid
 from ganlib.recipes import RECIPES, recipe
 from ganlib.results import network_summary, spread, summary
@@ -112,10 +118,13 @@ def _parser() -> argparse.ArgumentParser:
         pass
     else:
         shtab.add_argument_to(parser, help="print a script that completes commands")
-    commands = parser.add_subparsers(metavar="train | sample | score | export | list")
+    commands = parser.add_subparsers(
+        metavar="train | sample | score | doctor | export | list"
+    )
     _add_train(commands.add_parser("train", help="train a recipe in a folder"))
     _add_sample(commands.add_parser("sample", help="draw images into files"))
     _add_score(commands.add_parser("score", help="compare images with real ones"))
+    _add_doctor(commands.add_parser("doctor", help="say what is wrong with a run"))
     _add_export(commands.add_parser("export", help="write a generator for others"))
     listing = commands.add_parser("list", help="recipes, data sets, shipped networks")
     listing.set_defaults(command=_list)
@@ -185,6 +194,22 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     add("--count", type=int, default=10_000, help="at most, of each (default: 10000)")
     add("--json", action="store_true", help="print json in the place of the table")
     add("--data", metavar="ROOT", help="torchvision data root (default: GANLIB_DATA)")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    parser.set_defaults(command=_doctor)
+    add("run", metavar="RUN", help="folder of a run, or a csv file of its numbers")
+    add(
+        "--column",
+        metavar="NAME=COLUMN",
+        action="append",
+        default=[],
+        help="what the file calls d_loss, g_loss, d_real, d_fake_before, d_fake_after "
+        "or images_seen",
+    )
+    add("--samples", metavar="FILE.npz", help="samples, as ganlib sample writes them")
+    add("--json", action="store_true", help="print json in the place of sentences")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -532,6 +557,21 @@ def _score(options: argparse.Namespace) -> None:
     print(f"{source} against {split} images of {against}")
     for name, value in scores.items():
         print(f"{name:12} {_as_text(value):>10}")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    columns = {}
+    for text in options.column:
+        name, found, column = text.partition("=")
+        if not found or not name or not column:
+            raise GanlibError(f"{text!r} maps nothing; it must be NAME=COLUMN.")
+        columns[name] = column
+    pixels = None if options.samples is None else _read_npz(options.samples)
+    report = doctor.examine(options.run, columns=columns, pixels=pixels)
+    if options.json:
+        print(json.dumps(report.as_dict()))
+    else:
+        print(report)
 
 
 def _as_text(value: float | None) -> str:

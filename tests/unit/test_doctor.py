@@ -1,0 +1,348 @@
+"""The doctor: planted faults, the stored runs of the book, and its command."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganlib.checkpoint import load_generator
+from ganlib.cli import main
+from ganlib.ema import refresh_batchnorm
+from ganlib.metrics import doctor
+from ganlib.metrics.doctor import (
+    LEVELS,
+    bands,
+    changed_fields,
+    diagnose,
+    healthy_runs,
+    healthy_samples,
+    outside,
+    resampled,
+    sample_measures,
+    statistics_shift,
+)
+from ganlib.models import BatchNormGenerator, Generator
+from ganlib.recipes import recipe
+from ganlib.results import RESULTS, load_result
+from ganlib.sampling import pixels_of, sample_pixels
+
+MNIST = recipe("mnist")
+
+
+def healthy_history(epochs=4):
+    """The median of the stored healthy runs."""
+    images, _ = healthy_runs()
+    history = {"images_seen": [images * epoch for epoch in range(1, epochs + 1)]}
+    for name in LEVELS:
+        history[name] = [middle for _, middle, _ in bands(name)][:epochs]
+    return history
+
+
+def changed(**levels):
+    """The same with other levels, one for all epochs."""
+    flat = {name: [level] * 4 for name, level in levels.items()}
+    return {**healthy_history(), **flat}
+
+
+def samples(**measures):
+    return {**healthy_samples(), "statistics_shift": 0.0, **measures}
+
+
+def faults(history, **known):
+    return [finding.fault for finding in diagnose(history, **known).findings]
+
+
+# Planted faults
+
+
+def test_a_healthy_run_has_nothing_unusual():
+    report = diagnose(healthy_history(), samples=samples(), config=MNIST)
+    assert report.findings == [] and report.unjudged == []
+    assert str(report) == "Nothing unusual."
+
+
+PLANTED = {
+    "D wins": {
+        "d_loss": 0.01,
+        "g_loss": 9.0,
+        "d_real": 1.0,
+        "d_fake_before": 0.0,
+        "d_fake_after": 0.0,
+    },
+    "Loss_G is negative": {"g_loss": -0.3, "d_fake_after": 0.25},
+    "Loss_G and D(G(z)) contradict each other": {"g_loss": 0.05, "d_fake_after": 0.05},
+    "No answer of D lies outside of 0.5 to 0.731": {
+        "d_real": 0.7,
+        "d_fake_before": 0.6,
+        "d_fake_after": 0.58,
+        "g_loss": 0.6,
+    },
+    "D is surer of generated images in its own turn than in G's": {
+        "d_fake_before": 0.1,
+        "d_fake_after": 0.45,
+        "g_loss": 0.9,
+    },
+    "D cannot tell at all": {
+        "d_loss": 1.38,
+        "d_real": 0.47,
+        "d_fake_before": 0.47,
+        "d_fake_after": 0.46,
+        "g_loss": 0.8,
+    },
+    "The numbers lie outside of those of healthy runs": {"d_loss": 1.1},
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_named_and_no_other(fault):
+    history = changed(**PLANTED[fault])
+    assert faults(history, config=MNIST, samples=samples()) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("measures", "fault"),
+    [
+        ({"difference": 5.0}, "The samples are too much alike"),
+        ({"largest_class": 0.9}, "The samples are too much alike"),
+        ({"black": 0.1}, "The background of the samples is not black"),
+        ({"legible": 0.1}, "The samples are no digits"),
+        ({"statistics_shift": 0.1}, "G's BatchNorm statistics are not its own"),
+    ],
+)
+def test_a_fault_of_the_samples_is_named_beside_a_healthy_history(measures, fault):
+    assert faults(healthy_history(), samples=samples(**measures)) == [fault]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_ends_the_diagnosis(value):
+    history = changed(d_loss=1.3)
+    history["d_loss"][2] = value
+    (finding,) = diagnose(history).findings
+    assert "finite" in finding.fault and "epoch 3" in finding.sees
+
+
+def test_a_d_that_is_too_slow_is_not_taken_for_a_second_sigmoid():
+    levels = {"d_loss": 1.41, "g_loss": 0.63, "d_real": 0.54}
+    slow = changed(**levels, d_fake_before=0.54, d_fake_after=0.53)
+    assert faults(slow, config=MNIST) == ["D cannot tell at all"]
+
+
+# The runs that the book has stored. The levels of the rules were set with these before
+# the eyes, so this is no judgement on new runs.
+
+
+def stored_histories():
+    """(Where from, what it is, history) of each."""
+    for path in sorted((RESULTS / "scoreboard").glob("*.json")):
+        for run in load_result(f"scoreboard/{path.stem}")["runs"]:
+            if run.get("losses"):
+                yield f"{path.stem} {run['seed']}", "healthy", run["losses"]
+    for name in ("accidents", "average", "beta1", "generalization"):
+        for run in load_result(name)["runs"]:
+            what = run.get("accident", "healthy")
+            if run.get("beta1") == 0.9:
+                what = "beta1 0.9"
+            yield f"{name} {run['seed']}", what, run["history"]
+
+
+def columns(rows):
+    return {
+        name: [row[place] for row in rows] for place, name in enumerate(LEVELS, start=1)
+    }
+
+
+NAMED = {
+    "D has won": "D wins",
+    "beta1 0.9": "D wins",
+    "collapsed": "D cannot tell at all",
+    "labels swapped": "Loss_G and D(G(z)) contradict each other",
+    "sigmoid twice": "No answer of D lies outside of 0.5 to 0.731",
+}
+
+
+def test_no_stored_healthy_run_is_called_ill():
+    healthy = [one for one in stored_histories() if one[1] == "healthy"]
+    assert len(healthy) > 40
+    alarms = {name: faults(columns(rows)) for name, _, rows in healthy}
+    assert {name: found for name, found in alarms.items() if found} == {}
+
+
+def test_each_stored_fault_is_named():
+    ill = [one for one in stored_histories() if one[1] != "healthy"]
+    assert {what for _, what, _ in ill} == set(NAMED)
+    for name, what, rows in ill:
+        assert faults(columns(rows)) == [NAMED[what]], name
+
+
+def test_a_healthy_run_lies_within_the_bands_of_the_others(monkeypatch):
+    images, runs = healthy_runs()
+    for left_out in range(len(runs)):
+        others = runs[:left_out] + runs[left_out + 1 :]
+        monkeypatch.setattr(doctor, "healthy_runs", lambda o=others: (images, o))
+        history = dict(runs[left_out])
+        seen = [images * epoch for epoch in range(1, len(history["d_loss"]) + 1)]
+        assert faults({**history, "images_seen": seen}, config=MNIST) == []
+
+
+@pytest.mark.parametrize("name", ["textbook-tuned", "mnist-long"])
+def test_a_shipped_network_is_healthy_and_uniform_noise_is_seen(name):
+    G, config = load_generator(name)
+    normal = sample_measures(sample_pixels(G, config.latent_dim, count=600, seed=3))
+    assert faults(healthy_history(), samples=normal) == []
+    noise = torch.rand(600, config.latent_dim, generator=torch.manual_seed(0))
+    uniform = sample_measures(pixels_of(G, noise))
+    assert faults(healthy_history(), samples=uniform) == [
+        "The samples are too much alike"
+    ]
+
+
+# Its parts
+
+
+def test_passes_are_made_of_shorter_and_of_longer_records():
+    values, seen = [1.0, 3.0, 8.0], [10.0, 20.0, 40.0]
+    assert resampled(values, seen, 20.0, 9) == pytest.approx([2.0, 8.0])
+    assert resampled(values, seen, 5.0, 9) == pytest.approx([1, 1, 3, 3, 8, 8, 8, 8])
+    assert resampled(values, seen, 30.0, 9) == pytest.approx([4.0])
+    assert resampled(values, seen, 50.0, 9) == []
+    assert resampled(values, seen, 10.0, 2) == pytest.approx([1.0, 3.0])
+
+
+def test_outside_counts_in_widths_of_the_band():
+    assert outside(1.5, 1, 2) == 0
+    assert outside(4.0, 1, 2) == pytest.approx(2)
+    assert outside(0.5, 1, 2) == pytest.approx(0.5)
+
+
+def test_samples_that_are_alike_and_samples_that_are_black():
+    noise = torch.randint(256, (600, 1, 28, 28), dtype=torch.uint8)
+    alike = sample_measures(noise[:1].repeat(600, 1, 1, 1))
+    assert alike["difference"] == pytest.approx(0, abs=1e-2)
+    assert alike["largest_class"] == 1
+    assert sample_measures(noise)["difference"] > 10
+    assert sample_measures(torch.zeros_like(noise))["black"] == 1
+
+
+def test_foreign_statistics_are_seen_and_own_ones_are_not():
+    G = refresh_batchnorm(BatchNormGenerator(8, 16), 8)
+    assert statistics_shift(G, 8) == pytest.approx(0, abs=1e-6)
+    G.layers[1].running_mean += 3
+    before = G.layers[1].running_mean.clone()
+    assert statistics_shift(G, 8) > 0.02
+    assert torch.equal(G.layers[1].running_mean, before)
+    assert statistics_shift(Generator(8, 16), 8) is None
+
+
+def test_a_changed_config_is_named_and_an_unchanged_one_is_not():
+    assert changed_fields(recipe("mnist", seed=3, epochs=2)) == []
+    (text,) = changed_fields(recipe("mnist", learning_rate_d=0.02))
+    assert "learning_rate_d 0.02 (not 0.001)" in text
+
+
+# What it cannot judge
+
+
+def test_of_two_losses_alone_it_says_what_it_cannot_judge():
+    history = healthy_history()
+    report = diagnose({name: history[name] for name in ("d_loss", "g_loss")})
+    assert report.findings == []
+    assert str(report).startswith("Nothing unusual in what could be judged.")
+    for words in ("D(x)", "not known", "samples"):
+        assert any(words in text for text in report.unjudged), words
+
+
+def test_one_epoch_has_no_trend():
+    assert any("one epoch" in text for text in diagnose(healthy_history(1)).unjudged)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"dataset": "fashion-mnist"}, {"architecture": "mlp"}]
+)
+def test_another_data_set_or_network_is_not_compared_with_the_bands(changes):
+    strange = changed(d_loss=1.1)
+    assert faults(strange, config=MNIST) != []
+    report = diagnose(strange, config=recipe("mnist", **changes))
+    assert report.findings == []
+    for value in changes.values():
+        assert any(value in text for text in report.unjudged)
+
+
+def test_the_hinge_loss_is_not_judged():
+    config = recipe("mnist", loss="hinge", real_label=1.0)
+    report = diagnose(changed(g_loss=-0.5), config=config)
+    assert report.findings == [] and "hinge" in report.unjudged[0]
+
+
+def test_a_run_shorter_than_the_bands_is_not_compared_with_them():
+    history = {**healthy_history(1), "d_loss": [1.1], "images_seen": [20_000.0]}
+    report = diagnose(history, config=MNIST)
+    assert report.findings == []
+    assert any("20,000" in text for text in report.unjudged)
+
+
+# The command
+
+
+def test_the_command_reads_a_foreign_csv(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    lines = ["loss_D,loss_G,real,fake", *["0.01,9.0,1.0,0.0"] * 4]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    names = ["d_loss=loss_D", "g_loss=loss_G", "d_real=real", "d_fake_after=fake"]
+    options = [option for name in names for option in ("--column", name)]
+    main(["doctor", str(path), *options, "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert [finding["fault"] for finding in said["findings"]] == ["D wins"]
+    main(["doctor", str(path), *options])
+    out = capsys.readouterr().out
+    assert out.startswith("D wins.") and "Try first" in out and "Not judged" in out
+
+
+def test_the_command_reads_the_folder_of_a_run(tmp_path, capsys, offline):
+    run = str(tmp_path / "run")
+    main(["train", "mnist", "--dataset", "digits", "--epochs", "1", "--out", run])
+    capsys.readouterr()
+    main(["doctor", run])
+    said = capsys.readouterr().out
+    assert "one epoch" in said and "digits" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        (None, [], ["There is no history"]),
+        ("", [], ["no epochs"]),
+        ("epoch,d_loss,g_loss\n", [], ["no epochs"]),
+        ("epoch,loss_D,g_loss\n1,2,3\n", [], ["d_loss", "loss_D", "--column"]),
+        ("d_loss,g_loss\n1,2\n1,abc\n", [], ["Line 3", "'abc'", "number"]),
+        ("d_loss,g_loss\n1\n", [], ["Line 2", "g_loss"]),
+        ("d_loss,g_loss\n1,2\n", ["--column", "d_loss"], ["NAME=COLUMN"]),
+        ("d_loss,g_loss\n1,2\n", ["--column", "dloss=a"], ["'dloss'", "d_loss"]),
+        ("d_loss,g_loss\n1,2\n", ["--column", "d_real=a"], ["d_real", "a"]),
+        ("d_loss,g_loss\n1,2\n", ["--column", "seconds=a"], ["'seconds'"]),
+        ("d_loss,g_loss\n1,2\n", ["--samples", "no.npz"], ["no.npz"]),
+        ("d_loss,g_loss,images_seen\n1,2,9\n1,2,9\n", [], ["does not grow"]),
+        ("d_loss,g_loss,images_seen\n1,2,nan\n", [], ["does not grow"]),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    text, options, words, tmp_path, capsys, one_sentence
+):
+    path = tmp_path / "history.csv"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    refused(path, options, words, capsys, one_sentence)
+
+
+def test_bytes_that_are_no_text(tmp_path, capsys, one_sentence):
+    path = tmp_path / "history.csv"
+    path.write_bytes(b"\xff\xfe\x00")
+    refused(path, [], ["no csv file"], capsys, one_sentence)
+
+
+def refused(path: Path, options, words, capsys, one_sentence):
+    with pytest.raises(SystemExit):
+        main(["doctor", str(path), *options])
+    out, err = capsys.readouterr()
+    assert out == ""
+    one_sentence(err.removeprefix("ganlib: "), *words)
