@@ -40,7 +40,7 @@ from ganlib.config import Config, replace
 from ganlib.data import load, mnist
 from ganlib.data.image_folder import decode_image
 from ganlib.errors import GanlibError
-from ganlib.sampling import sample_images, sample_noise
+from ganlib.sampling import sample_images, sample_inputs
 from ganlib.training import TrainState, fit, new_state
 
 MAX_MEMORY = 2**30  # bytes of address space that reading may take
@@ -292,7 +292,8 @@ def read_forged(folder: Path, rng: random.Random) -> None:
 def draw_from(path: Path) -> None:
     """Load a generator and draw two images, which must be those of its config."""
     G, config = load_generator(path)
-    images = sample_images(G, sample_noise(2, config.latent_dim))
+    z = sample_inputs(2, config.latent_dim, classes=config.classes)
+    images = sample_images(G, z)
     assert images.shape == (2, *config.image_shape)
 
 

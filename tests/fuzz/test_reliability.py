@@ -8,7 +8,7 @@ import torch
 from experiments.reliability import READERS, render
 from ganlib.checkpoint import load_generator, new_run, resume_run, save_run, shipped
 from ganlib.recipes import recipe
-from ganlib.sampling import sample_images, sample_noise
+from ganlib.sampling import sample_images, sample_inputs, sample_noise
 from ganlib.training import fit, new_state
 
 # Disks
@@ -108,7 +108,7 @@ def test_noise_first_weights_and_order_do_not_depend_on_threads():
 @pytest.mark.parametrize("name", shipped())
 def test_samples_hardly_depend_on_threads(name):
     G, config = load_generator(name)
-    z = sample_noise(16, config.latent_dim, seed=1)
+    z = sample_inputs(16, config.latent_dim, classes=config.classes, seed=1)
     one = with_threads(1, lambda: sample_images(G, z))
     two = with_threads(2, lambda: sample_images(G, z))
     again = with_threads(2, lambda: sample_images(G, z))

@@ -36,7 +36,7 @@ from ganlib.checkpoint import (
 from ganlib.config import Config
 from ganlib.data.transforms import denormalize
 from ganlib.errors import GanlibError
-from ganlib.sampling import sample_images, sample_noise
+from ganlib.sampling import sample_images, sample_inputs, sample_noise
 from ganlib.training import Record, fit, new_state
 
 OLD = Path(__file__).with_name("old_format") / "dcgan.pt"  # written by ganlib 0.1
@@ -352,7 +352,8 @@ def test_an_old_file_with_a_broken_json(tmp_path, text, says):
 @pytest.mark.parametrize("name", shipped())
 def test_a_shipped_network_draws_and_carries_its_facts(name):
     G, config = load_generator(name)
-    images = sample_images(G, sample_noise(64, config.latent_dim, seed=0))
+    z = sample_inputs(64, config.latent_dim, classes=config.classes, seed=0)
+    images = sample_images(G, z)
     assert images.shape == (64, *config.image_shape)
     assert images.isfinite().all() and images.std() > 0.1
     facts = read_metadata(name)

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from ganlib.config import Config
-from ganlib.models import build
+from ganlib.models import build, conditioned
 from ganlib.recipes import RECIPES, recipe
+from ganlib.sampling import sample_inputs
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -19,9 +20,10 @@ def test_a_recipe_is_called_what_it_says(name):
 def test_the_networks_of_a_recipe_fit_each_other(name):
     config = recipe(name)
     G, D = build(config)
-    images = G(torch.randn(2, config.latent_dim))
+    images = G(sample_inputs(2, config.latent_dim, classes=config.classes))
     assert images.shape == (2, *config.image_shape)
-    assert D(images).shape == (2,)
+    condition = torch.zeros(2, config.classes) if config.classes else None
+    assert conditioned(D, condition)(images).shape == (2,)
 
 
 def test_the_textbook_recipe_is_that_of_the_tutorials():
