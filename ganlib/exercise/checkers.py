@@ -65,7 +65,7 @@ def hinge_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> bool:
 
 
 def relativistic_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> bool:
-    """23.2: the same, for the loss that compares pairs."""
+    """22.2: the same, for the loss that compares pairs."""
     return _same_loss(answer, relativistic_discriminator_loss, fakes=8)
 
 

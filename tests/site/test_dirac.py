@@ -5,8 +5,8 @@ import json
 import pytest
 from browser import ROOT, violations, watched_page
 
-NOTEBOOK = ROOT / "notebooks" / "23_which_loss.ipynb"
-PAGE = ROOT / "_build" / "html" / "notebooks" / "23_which_loss.html"
+NOTEBOOK = ROOT / "notebooks" / "22_which_loss.ipynb"
+PAGE = ROOT / "_build" / "html" / "notebooks" / "22_which_loss.html"
 
 
 @pytest.fixture

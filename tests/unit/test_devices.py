@@ -93,7 +93,8 @@ def test_an_epoch_says_its_devices(device_said, architecture, fit):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_says_its_devices(device_said, loss):
-    fields = {} if loss == "hinge" else {"real_label": 0.9}
+    labels = loss in ("nonsaturating", "saturating")
+    fields = {"real_label": 0.9} if labels else {"gp_weight": 1.0}
     config = config_of("mlp", loss=loss, **fields)
     assert len(list(fit(new_state(config), bytes_of(config.image_shape)))) == 1
 
