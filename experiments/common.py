@@ -273,6 +273,13 @@ def same_config(stored: dict[str, Any], now: dict[str, Any]) -> bool:
     )
 
 
+def _same_fact(stored: Any, now: Any) -> bool:
+    """Whether two facts are the same; of two configs, whether they ask for the same."""
+    if isinstance(stored, dict) and isinstance(now, dict) and "recipe" in now:
+        return same_config(stored, now)
+    return stored == now
+
+
 def behaves_alike(stored: dict[str, list[float]]) -> bool:
     """Whether the code gives what it gave for all probes that there were then."""
     now = behaviour()
@@ -341,9 +348,9 @@ def begin(
         return {**facts, "runs": []}
     stored = json.loads(path.read_text(encoding="utf-8"))
     facts = json.loads(json.dumps(facts))
-    differs = [key for key, value in facts.items() if stored.get(key) != value]
-    if "config" in differs and same_config(stored.get("config", {}), facts["config"]):
-        differs.remove("config")
+    differs = [
+        key for key, value in facts.items() if not _same_fact(stored.get(key), value)
+    ]
     alike = "behaviour" in stored and behaves_alike(stored["behaviour"])
     if stored.get("modules") != digests and not alike:
         differs.append("code")

@@ -364,6 +364,19 @@ def test_a_field_that_is_new_makes_no_other_config():
     assert not common.same_config(stored, {**now, "epochs": 3})
 
 
+@pytest.mark.parametrize("name", ["config", "base", "healthy"])
+def test_runs_go_on_where_a_config_has_a_new_field(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "code_digests", lambda name: {})
+    stored = dict(vars(recipe("mnist")))
+    del stored["loss"]
+    content = {"modules": {}, name: stored, "runs": [1]}
+    (tmp_path / "beta1.json").write_text(json.dumps(content))
+    about = {name: vars(recipe("mnist"))}
+    assert common.begin("beta1", about, out=tmp_path)["runs"] == [1]
+    with pytest.raises(GanlibError, match=f"another {name}"):
+        common.begin("beta1", {name: vars(recipe("textbook"))}, out=tmp_path)
+
+
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A repository with an empty losses.py and cli.py, committed."""
