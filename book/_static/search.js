@@ -56,6 +56,7 @@
       const title = splitQuery(section.title.toLowerCase()).join(" ");
       if (title === phrase) score += PHRASE;
       else if (` ${title} `.includes(` ${phrase} `)) score += PHRASE / 2;
+      if (section.title === "References") score /= 2; // a list of papers seldom is the answer
       return { section, score, matched };
     }).filter(({ matched }) => matched);
     const most = Math.max(0, ...found.map(({ matched }) => matched));
