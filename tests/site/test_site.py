@@ -100,6 +100,17 @@ def test_a_checker_of_accessibility_has_nothing_against_a_page(chromium, name):
         assert violations(page) == [], "in the dark"
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_table_stands_on_the_page_itself(chromium, theme):
+    with watched_page(chromium, color_scheme=theme) as page:
+        open_page(page, built("notebooks/22_which_loss"))
+        page.wait_for_selector(f'html[data-theme="{theme}"]')
+        grounds = page.locator(".cell_output .text_html").evaluate_all(
+            "tables => tables.map(table => getComputedStyle(table).backgroundColor)"
+        )
+        assert grounds and set(grounds) == {"rgba(0, 0, 0, 0)"}
+
+
 def test_some_pages_have_widgets():
     assert WITH_WIDGETS, (
         "no notebook stores a widget: scripts/notebooks.py should keep them"
