@@ -67,6 +67,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "average": TRAINING | SCORES,
     "batchnorm_statistics": NETWORKS | SCORES | AVATARS | PICTURES,
     "beta1": TRAINING | SCORES,
+    "beyond_dcgan": TRAINING | SPEED | SCORES | AVATARS | {"progressive.py"},
     "conditional": TRAINING | SCORES,
     "failures": TRAINING | SCORES,
     "feature_extractors": NETWORKS | SCORES | AVATARS | PICTURES,

@@ -140,15 +140,9 @@ def grid_state(loss: str, rate: float, seed: int) -> TrainState:
     config = replace(
         config, latent_dim=2, batch_size=128, ema_decay=0.0, gp_weight=weight
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        G, D = grid_networks(config.spectral_norm)
-    betas = config.beta1, config.beta2
-    adams = [
-        torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
-        for network in (G, D)
-    ]
-    return TrainState(config, G, D, *adams)
+    return new_state(
+        config, networks=lambda config: grid_networks(config.spectral_norm)
+    )
 
 
 def train_grid(state: TrainState, steps: int) -> None:

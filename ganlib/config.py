@@ -26,6 +26,7 @@ IGNORED = {
     "batchnorm-mlp": ("base_channels",),
     "dcgan": ("hidden_dim",),
     "resize-conv": ("hidden_dim", "dropout"),
+    "residual": ("hidden_dim", "dropout"),
     "pixel-shuffle": (),
 }
 
@@ -44,7 +45,7 @@ class Config:
 
     # Networks: see models.py.
     architecture: str = _choice(
-        "mlp", "batchnorm-mlp", "dcgan", "resize-conv", "pixel-shuffle"
+        "mlp", "batchnorm-mlp", "dcgan", "resize-conv", "residual", "pixel-shuffle"
     )
     latent_dim: int = _number(64, 1, 4_096)  # length of the noise vector z
     hidden_dim: int = _number(256, 1, 8_192)  # width of the hidden linear layers

@@ -1,4 +1,4 @@
-"""Generators and discriminators: linear, convolutional of three kinds, conditional."""
+"""Generators and discriminators: linear, convolutional of four kinds, conditional."""
 
 from itertools import pairwise
 from math import prod
@@ -209,22 +209,126 @@ class MinibatchStdDev(nn.Module):
 
 
 class ResizeConvDiscriminator(nn.Module):
-    """Images (N, C, H, W) in -1..1 -> logits (N,), without BatchNorm."""
+    """Images (N, C, H, W) in -1..1 -> logits (N,), without BatchNorm.
+
+    Args:
+        minibatch_stddev: whether D is told how much the images of a batch differ.
+    """
 
     def __init__(
         self,
         base_channels: int = 32,
         image_shape: tuple[int, int, int] = (3, 64, 64),
+        *,
+        minibatch_stddev: bool = True,
     ) -> None:
         super().__init__()
         widths = layer_widths(base_channels, image_shape)
         layers: list[nn.Module] = []
         for narrow, wide in pairwise([image_shape[0], *widths]):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers += _last_layers(widths, image_shape, minibatch_stddev)
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).squeeze(1)
+
+
+def _last_layers(
+    widths: list[int], image_shape: tuple[int, int, int], minibatch_stddev: bool
+) -> list[nn.Module]:
+    """From D's smallest maps (N, widths[-1], side, side) to a logit (N, 1)."""
+    maps = widths[-1] + minibatch_stddev
+    linear = nn.Linear(maps * (image_shape[1] >> len(widths)) ** 2, 1)
+    first: list[nn.Module] = [MinibatchStdDev()] if minibatch_stddev else []
+    return [*first, nn.Flatten(), linear]
+
+
+class ResidualBlock(nn.Module):
+    """Maps (N, C, H, W) -> (N, D, H, W): what came in, plus what two convolutions add.
+
+    Without BatchNorm: the second convolution starts at zero, so that at first the block
+    is its shortcut, however many follow each other (He 2016; the start is that of
+    Zhang 2019, Fixup). Where C is not D, the shortcut is a 1x1 convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        last = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.added = nn.Sequential(
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            last,
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.shortcut(maps) + self.added(maps)
+
+
+class ResidualGenerator(nn.Module):
+    """Noise (N, latent_dim) -> images (N, C, H, W) in -1..1: residual blocks.
+
+    A linear layer to 4x4 (7x7 for 28x28), then a block and a doubling by repeated
+    pixels, as often as needed; no BatchNorm.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 100,
+        base_channels: int = 32,
+        image_shape: tuple[int, int, int] = (3, 64, 64),
+    ) -> None:
+        super().__init__()
+        widths = layer_widths(base_channels, image_shape)[::-1]
+        side = image_shape[1] >> len(widths)
+        layers: list[nn.Module] = [
+            nn.Linear(latent_dim, widths[0] * side**2),
+            nn.Unflatten(1, (widths[0], side, side)),
+        ]
+        for wide, narrow in pairwise([*widths, widths[-1]]):
+            layers += [ResidualBlock(wide, narrow), nn.Upsample(scale_factor=2)]
         layers += [
-            MinibatchStdDev(),
-            nn.Flatten(),
-            nn.Linear((widths[-1] + 1) * (image_shape[1] >> len(widths)) ** 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(widths[-1], image_shape[0], 3, padding=1),
+            nn.Tanh(),
+        ]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+
+class ResidualDiscriminator(nn.Module):
+    """Images (N, C, H, W) in -1..1 -> logits (N,): residual blocks, no BatchNorm.
+
+    A strided convolution, which spares the blocks the full size, then blocks, each
+    with a mean over 2x2 behind it.
+
+    Args:
+        minibatch_stddev: whether D is told how much the images of a batch differ.
+    """
+
+    def __init__(
+        self,
+        base_channels: int = 32,
+        image_shape: tuple[int, int, int] = (3, 64, 64),
+        *,
+        minibatch_stddev: bool = True,
+    ) -> None:
+        super().__init__()
+        widths = layer_widths(base_channels, image_shape)
+        layers: list[nn.Module] = [nn.Conv2d(image_shape[0], widths[0], 4, 2, 1)]
+        for narrow, wide in pairwise(widths):
+            layers += [ResidualBlock(narrow, wide), nn.AvgPool2d(2)]
+        layers += [
+            nn.LeakyReLU(0.2),
+            *_last_layers(widths, image_shape, minibatch_stddev),
         ]
         self.layers = nn.Sequential(*layers)
 
@@ -435,6 +539,9 @@ def _build_plain(config: Config) -> tuple[nn.Module, nn.Module]:
     if config.architecture == "resize-conv":
         G = ResizeConvGenerator(latent_dim, config.base_channels, shape)
         return G, ResizeConvDiscriminator(config.base_channels, shape)
+    if config.architecture == "residual":
+        G = ResidualGenerator(latent_dim, config.base_channels, shape)
+        return G, ResidualDiscriminator(config.base_channels, shape)
     if config.architecture == "pixel-shuffle":
         G = PixelShuffleGenerator(
             latent_dim, config.hidden_dim, config.base_channels, shape

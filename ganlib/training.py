@@ -75,11 +75,21 @@ class TrainState:
         return self.G_ema
 
 
-def new_state(config: Config, device: torch.device | str = "cpu") -> TrainState:
-    """A run before its first step, on `device`; equal configs give equal weights."""
+def new_state(
+    config: Config,
+    device: torch.device | str = "cpu",
+    *,
+    networks: Callable[[Config], tuple[nn.Module, nn.Module]] = build,
+) -> TrainState:
+    """A run before its first step, on `device`; equal configs give equal weights.
+
+    Args:
+        networks: function of the config that gives G and D: those that the config
+            asks for, or others.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        G, D = (network.to(device) for network in build(config))
+        G, D = (network.to(device) for network in networks(config))
     betas = (config.beta1, config.beta2)
     optimizer_g = torch.optim.Adam(
         G.parameters(), lr=config.learning_rate_g, betas=betas, fused=True

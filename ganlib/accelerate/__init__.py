@@ -9,7 +9,14 @@ from ganlib import training
 from ganlib.accelerate.compilation import compile_step
 from ganlib.accelerate.distributed import average_record
 from ganlib.accelerate.precision import matmul_precision, precision
-from ganlib.training import Record, Sampler, TrainState, shuffled_batches, train_step
+from ganlib.training import (
+    Record,
+    Sampler,
+    TrainState,
+    Turn,
+    shuffled_batches,
+    train_step,
+)
 
 __all__ = ["compile_step", "fit", "matmul_precision", "precision", "set_memory_format"]
 
@@ -19,6 +26,7 @@ def fit(
     pixels: Tensor,
     conditions: Tensor | None = None,
     *,
+    turn: Turn = train_step,
     sampler: Sampler = shuffled_batches,
 ) -> Iterator[Record]:
     """`training.fit` with the speed that the config asks for; arguments as there.
@@ -29,7 +37,8 @@ def fit(
     config = state.config
     device = next(state.G.parameters()).device
     set_memory_format(state)
-    turn = compile_step(train_step) if config.compile_step else train_step
+    if config.compile_step:
+        turn = compile_step(turn)
     epochs = training.fit(state, pixels, conditions, turn=turn, sampler=sampler)
     while True:
         with precision(config, device):

@@ -43,6 +43,7 @@ SCRIPTS = [
     "batchnorm_statistics",
     "bench",
     "beta1",
+    "beyond_dcgan",
     "conditional",
     "feature_extractors",
     "generalization",

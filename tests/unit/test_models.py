@@ -19,6 +19,9 @@ from ganlib.models import (
     Generator,
     MinibatchStdDev,
     PixelShuffleGenerator,
+    ResidualBlock,
+    ResidualDiscriminator,
+    ResidualGenerator,
     ResizeConvDiscriminator,
     ResizeConvGenerator,
     build,
@@ -33,6 +36,7 @@ ARCHITECTURES = {
     "batchnorm-mlp": (BatchNormGenerator, Discriminator),
     "dcgan": (DCGANGenerator, DCGANDiscriminator),
     "resize-conv": (ResizeConvGenerator, ResizeConvDiscriminator),
+    "residual": (ResidualGenerator, ResidualDiscriminator),
     "pixel-shuffle": (PixelShuffleGenerator, Discriminator),
 }
 
@@ -109,7 +113,7 @@ def test_other_sizes_are_refused(height, width, says):
         layer_widths(8, (3, height, width))
 
 
-@pytest.mark.parametrize("architecture", ["dcgan", "resize-conv"])
+@pytest.mark.parametrize("architecture", ["dcgan", "resize-conv", "residual"])
 def test_a_config_of_another_size_is_refused(architecture, says):
     with says("30x30", "28", "64"):
         build(Config(architecture=architecture, image_size=30))
@@ -135,7 +139,7 @@ def test_no_convolution_of_a_pixel_shuffle_generator_runs_at_full_size():
     assert sides == [7, 14]
 
 
-@pytest.mark.parametrize("architecture", ["dcgan", "resize-conv"])
+@pytest.mark.parametrize("architecture", ["dcgan", "resize-conv", "residual"])
 @pytest.mark.parametrize("size", SIZES[:10])
 def test_convolutional_networks_take_every_size(architecture, size):
     G, D = build(tiny(architecture, image_size=size))
@@ -204,6 +208,10 @@ def test_an_untrained_pair_can_learn(architecture):
     """Images differ with their noise, and D's answer reaches every weight of G."""
     torch.manual_seed(0)
     G, D = build(tiny(architecture))
+    for network in (G, D):
+        for layer in network.modules():
+            if isinstance(layer, ResidualBlock):  # starts at 0 and leaves it in a step
+                layer.added[-1].weight.data.normal_(0, 0.1)
     images = G(torch.randn(16, 6))
     assert images.std(dim=0).mean() > 1e-3
     D(images).sum().backward()
@@ -223,6 +231,17 @@ def test_dropout_drops_only_in_training(architecture):
     assert torch.equal(D(images), D(images))
 
 
+@pytest.mark.parametrize("out_channels", [3, 5])
+def test_a_residual_block_starts_as_its_shortcut(out_channels):
+    torch.manual_seed(0)
+    block, maps = ResidualBlock(3, out_channels), torch.randn(2, 3, 4, 4)
+    assert torch.equal(block(maps), block.shortcut(maps))
+    if out_channels == 3:
+        assert torch.equal(block(maps), maps)
+    nn.init.ones_(block.added[-1].bias)
+    torch.testing.assert_close(block(maps), block.shortcut(maps) + 1)
+
+
 def test_which_discriminators_have_batchnorm():
     """A gradient penalty is only right where there is none."""
     found = {}
@@ -236,6 +255,7 @@ def test_which_discriminators_have_batchnorm():
         "batchnorm-mlp": False,
         "dcgan": True,
         "resize-conv": False,
+        "residual": False,
         "pixel-shuffle": False,
     }
 
