@@ -19,7 +19,7 @@ LAYERS = [
     {"errors"},
     {"config", "files"},
     {"recipes", "data", "losses", "models", "sampling", "augment", "plotting"},
-    {"ema"},
+    {"ema", "progressive"},
     {"training"},
     {"checkpoint", "results", "export", "tensorboard", "widgets", "jovian"},
     {"metrics", "accelerate"},
