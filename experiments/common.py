@@ -202,6 +202,12 @@ PROBES: dict[str, dict[str, Any]] = {
     "concatenation": {"architecture": "batchnorm-mlp", "classes": 3, "r1_weight": 0.3},
     "projection": {"architecture": "mlp", "classes": 3, "label_input": "projection"},
     "hinge": {"architecture": "mlp", "loss": "hinge", "r2_weight": 0.3},
+    "controller": {
+        "architecture": "mlp",
+        "augment_shift": 2,
+        "augment_target": 0.6,
+        "augment_ramp": 100,
+    },
 }
 TOLERANCE = 1e-3  # relative: processors round differently
 
