@@ -75,6 +75,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "ladder": TRAINING | SPEED | SCORES,
     "losses": TRAINING | SCORES,
     "mode_collapse": TRAINING | SCORES,
+    "own": TRAINING | SPEED | SCORES | AVATARS | {"stopping.py", "transfer.py"},
     "scaling": TRAINING | SPEED,
     "stopping": TRAINING | SPEED | SCORES,
     "scoreboard/*": TRAINING | SPEED | SCORES,
