@@ -1,17 +1,22 @@
 """Pictures of your own: what to train on them, where to start, and when to stop.
 
-`python -m ganlib train own --dataset folder:PATH` does what `plan_for` plans.
+What `python -m ganlib train own --dataset folder:PATH` chooses, says and keeps.
 """
 
+import csv
+import io
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ganlib.checkpoint import load_generator
+from ganlib.checkpoint import GENERATOR, load_generator, save_generator
 from ganlib.config import Config, replace
 from ganlib.errors import GanlibError
+from ganlib.files import read_bytes, write_atomic
 from ganlib.metrics import (
     extract_features,
     kernel_distance,
@@ -19,14 +24,18 @@ from ganlib.metrics import (
     subsample,
 )
 from ganlib.sampling import sample_pixels
-from ganlib.stopping import hold_out
-from ganlib.transfer import ALONE
+from ganlib.stopping import Measure, Watch, hold_out
+from ganlib.training import TrainState
+from ganlib.transfer import ALONE, batches_of_passes
 
 LEAST = 50  # pictures; with fewer the held-out ones say nothing
 SIZES = 64, 32  # of a side, the larger where the pictures have it
 FEW = 5_000  # pictures below which D sees them changed
 SAMPLES = 500  # by which a start is chosen
 STARTS = "faces", "avatars"  # shipped networks to start from
+EPOCH_STEPS = 100  # at least, from one measurement to the next
+BEST = "best.safetensors"  # in the folder of a run
+MEASURES = "measures.csv"
 
 OWN = Config(
     recipe="own",
@@ -56,7 +65,7 @@ def size_for(sizes: Sequence[tuple[int, int]]) -> tuple[int, str]:
 
     The larger of SIZES that the smaller side of at least half of them has.
     """
-    shorter = [min(size) for size in sizes]
+    shorter = [min(size) for size in sizes] or [SIZES[0]]
     middle = median(shorter)
     side = next((one for one in SIZES if middle >= one), SIZES[-1])
     why = f"of half of them the shorter side has {middle:.0f} pixels or more"
@@ -70,11 +79,15 @@ def size_for(sizes: Sequence[tuple[int, int]]) -> tuple[int, str]:
 
 
 def without_duplicates(pixels: Tensor) -> Tensor:
-    """Bytes (N, C, H, W) -> the first of those that are equal, in their order."""
+    """Bytes (N, C, H, W) -> the first of those that are equal, in their order.
+
+    One of two in the pictures that are learned from and the other among those held out
+    would pass for a copy that G made.
+    """
     first: dict[bytes, int] = {}
     for index, image in enumerate(pixels):
         first.setdefault(image.numpy().tobytes(), index)
-    return pixels[list(first.values())]
+    return pixels if len(first) == len(pixels) else pixels[list(first.values())]
 
 
 def config_for(
@@ -150,3 +163,51 @@ def nearest_start(config: Config, pixels: Tensor) -> tuple[str | None, str]:
         f"(kernel distance: {figures}); D, of which none ships, starts anew, and has "
         f"{ALONE} steps alone."
     )
+
+
+# What is kept
+
+
+def own_batches(count: int, batch_size: int, device: torch.device) -> Sequence[Tensor]:
+    """A sampler for `fit`: an epoch is as many passes as make EPOCH_STEPS steps."""
+    return batches_of_passes(count, batch_size, device, EPOCH_STEPS)
+
+
+def keep_best(state: TrainState, watch: Watch, out: Path) -> Measure:
+    """Measure a run; keep its generator in `out`, if it is the best, and the measures.
+
+    In an order in which a kill loses nothing: what is not measured is measured again.
+    """
+    config, epoch = state.config, len(state.history)
+    G = state.sampling_generator
+    measure = watch.measure(G, config.latent_dim, epoch)
+    if watch.best == measure:
+        save_generator(G, config, out / BEST, **measure._asdict())
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([Measure._fields, *watch.measures])
+    write_atomic(out / MEASURES, text.getvalue().encode())
+    return measure
+
+
+def read_measures(out: Path, epochs: int) -> list[Measure]:
+    """The measures of the run in `out` up to an epoch; none where there is no file.
+
+    Raises GanlibError if the file is broken.
+    """
+    path = out / MEASURES
+    if not path.is_file():
+        return []
+    try:
+        rows = list(csv.reader(io.StringIO(read_bytes(path).decode(), newline="")))[1:]
+        found = [Measure(int(row[0]), *map(float, row[1:])) for row in rows]
+    except (UnicodeDecodeError, ValueError, TypeError, IndexError, csv.Error):
+        raise GanlibError(
+            f"{path} is broken; remove it, and the run goes on without what it held."
+        ) from None
+    return [one for one in found if one.epoch <= epochs]
+
+
+def take_best(out: Path) -> None:
+    """Let the generator of the run in `out` be the best one, if one was kept."""
+    if (out / BEST).is_file():
+        write_atomic(out / GENERATOR, read_bytes(out / BEST))

@@ -20,12 +20,12 @@ def start_from(state: TrainState, name: str, pixels: Tensor) -> None:
     A D that knows nothing would lead G away from what it knows. Random numbers come
     from config.seed; G keeps its weights while D learns.
     """
-    G, _ = load_generator(name)
-    for network in (state.G, state.G_ema):
-        if network is not None:
-            network.load_state_dict(G.state_dict())
     device = next(state.G.parameters()).device
     with torch.random.fork_rng():
+        G, _ = load_generator(name)
+        for network in (state.G, state.G_ema):
+            if network is not None:
+                network.load_state_dict(G.state_dict())
         torch.manual_seed(state.config.seed)
         discriminator_alone(state, pixels.to(device), ALONE)
 
