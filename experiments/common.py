@@ -76,6 +76,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "ladder": TRAINING | SPEED | SCORES,
     "losses": TRAINING | SCORES,
     "mode_collapse": TRAINING | SCORES,
+    "own": TRAINING | SPEED | SCORES | AVATARS | {"stopping.py", "transfer.py"},
     "scaling": TRAINING | SPEED,
     "stopping": TRAINING | SPEED | SCORES,
     "scoreboard/*": TRAINING | SPEED | SCORES,
@@ -203,6 +204,12 @@ PROBES: dict[str, dict[str, Any]] = {
     "concatenation": {"architecture": "batchnorm-mlp", "classes": 3, "r1_weight": 0.3},
     "projection": {"architecture": "mlp", "classes": 3, "label_input": "projection"},
     "hinge": {"architecture": "mlp", "loss": "hinge", "r2_weight": 0.3},
+    "controller": {
+        "architecture": "mlp",
+        "augment_shift": 2,
+        "augment_target": 0.6,
+        "augment_ramp": 100,
+    },
 }
 TOLERANCE = 1e-3  # relative: processors round differently
 

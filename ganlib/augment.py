@@ -1,14 +1,27 @@
 """Random changes of everything D sees, real and generated, in both turns.
 
 They make few images go a longer way; as generated images are changed alike, G does not
-learn the changes. Source: Zhao 2020 (DiffAugment); Karras 2020 (ADA).
+learn the changes. All of them are changed (Zhao 2020, DiffAugment: shift, colour and
+cutout), or a share that a controller sets (Karras 2020, ADA).
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ganlib.config import Config
+from ganlib.models import conditioned
+
+if TYPE_CHECKING:
+    from ganlib.training import TrainState, Turn
+
+CONTROL_INTERVAL = 4  # steps from one move of the controller to the next
 
 
 def random_flip(images: Tensor) -> Tensor:
@@ -64,19 +77,35 @@ def random_cutout(images: Tensor, share: float) -> Tensor:
     return images.masked_fill(inside_rows & inside_columns, 0.0)
 
 
-def augment(images: Tensor, config: Config) -> Tensor:
+def changes(config: Config) -> list[Callable[[Tensor], Tensor]]:
+    """The changes that `config` asks for, in their order; none for most recipes."""
+    asked: list[Callable[[Tensor], Tensor]] = []
+    if config.random_flip:
+        asked.append(random_flip)
+    if config.augment_color:
+        asked.append(random_color)
+    if config.augment_shift:
+        asked.append(partial(random_shift, most=config.augment_shift))
+    if config.augment_cutout:
+        asked.append(partial(random_cutout, share=config.augment_cutout))
+    return asked
+
+
+def augment(images: Tensor, config: Config, strength: Tensor | None = None) -> Tensor:
     """Images (N, C, H, W) in -1..1 -> images changed as `config` says, same shape.
 
     Changed colours may leave the range.
+
+    Args:
+        strength: probability, a scalar, with which an image undergoes a change, drawn
+            for each image and each change apart; None: always.
     """
-    if config.random_flip:
-        images = random_flip(images)
-    if config.augment_color:
-        images = random_color(images)
-    if config.augment_shift:
-        images = random_shift(images, config.augment_shift)
-    if config.augment_cutout:
-        images = random_cutout(images, config.augment_cutout)
+    for change in changes(config):
+        changed = change(images)
+        if strength is not None:
+            chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < strength
+            changed = torch.where(chosen, changed, images)
+        images = changed
     return images
 
 
@@ -86,22 +115,56 @@ class AugmentedDiscriminator(nn.Module):
     Images (N, C, H, W) in -1..1 -> logits (N,).
     """
 
-    def __init__(self, D: nn.Module, config: Config) -> None:
+    def __init__(
+        self, D: nn.Module, config: Config, strength: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.D = D
         self.config = config
+        self.strength = strength
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.D(augment(images, self.config))
+        return self.D(augment(images, self.config, self.strength))
 
 
-def augmented(D: nn.Module, config: Config) -> nn.Module:
+def augmented(
+    D: nn.Module, config: Config, strength: Tensor | None = None
+) -> nn.Module:
     """D itself where `config` asks for no changes, else D looking at changed images."""
-    if (
-        config.random_flip
-        or config.augment_color
-        or config.augment_shift
-        or config.augment_cutout
-    ):
-        return AugmentedDiscriminator(D, config)
-    return D
+    return AugmentedDiscriminator(D, config, strength) if changes(config) else D
+
+
+@torch.no_grad()
+def adjust_strength(
+    state: TrainState, real: Tensor, condition: Tensor | None = None
+) -> None:
+    """Move state.augment_strength, in place, by what D says of training images.
+
+    Up where the mean sign of their logits, after the changes, is above
+    config.augment_target, down where it is below, and never out of 0..1: D is right
+    about nearly all training images once it knows them by heart, and the changes keep
+    it from that. It may go from 0 to 1 while D sees config.augment_ramp images.
+
+    Source: Karras 2020 (ADA), section 3.1, with the sign of one batch in four.
+
+    Args:
+        real: training images (N, C, H, W) in -1..1; condition: theirs, if any.
+    """
+    config, strength = state.config, state.augment_strength
+    assert strength is not None
+    D = augmented(conditioned(state.D, condition), config, strength)
+    too_sure = D(real).sign().mean() - config.augment_target
+    most = CONTROL_INTERVAL * len(real) / config.augment_ramp
+    strength.add_(most * too_sure.sign()).clamp_(0, 1)
+
+
+def controlled(turn: Turn) -> Turn:
+    """`turn`, with `adjust_strength` after every CONTROL_INTERVAL-th."""
+
+    def controlled_turn(state: TrainState, *batch: Tensor) -> Tensor:
+        numbers = turn(state, *batch)
+        if (state.step + 1) % CONTROL_INTERVAL == 0:
+            adjust_strength(state, *batch)
+        return numbers
+
+    return controlled_turn

@@ -299,6 +299,8 @@ def save_checkpoint(state: TrainState, path: Path | str) -> None:
     content["config"] = to_json(state.config)
     content["history"] = json.dumps(state.history)
     content["step"] = state.step
+    if state.augment_strength is not None:
+        content["augment_strength"] = state.augment_strength.item()
     content["format"] = FORMAT
     content["versions"] = json.dumps({"torch": str(torch.__version__)})
     buffer = io.BytesIO()
@@ -318,7 +320,7 @@ def load_checkpoint(
     Args:
         force: without it, of the config only `epochs` may change; with it, any field
             that leaves the shapes of the networks as they are. An average that was
-            not there before starts from G.
+            not there before starts from G, a controller of the changes from 0.
         changes: config fields with their new values.
 
     Raises GanlibError if the file cannot be read or does not fit the config.
@@ -362,6 +364,14 @@ def load_checkpoint(
             state.G_ema = deepcopy(state.G)
         else:
             _fill(state.G_ema, content.get("G_ema"), path)
+    if state.augment_strength is not None:
+        strength = content.get("augment_strength", 0.0 if force else None)
+        if type(strength) is not float or not 0 <= strength <= 1:
+            raise GanlibError(
+                f"{path} holds {strength!r} as the strength of the changes; it must be "
+                "a number from 0 to 1."
+            )
+        state.augment_strength.fill_(strength)
     state.step = step
     state.history = history
     return state

@@ -7,7 +7,7 @@ import math
 import sys
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ganlib import __version__
+from ganlib import __version__, accelerate
 from ganlib.accelerate import distributed, fit
 from ganlib.checkpoint import (
     load_generator,
@@ -28,7 +28,7 @@ from ganlib.checkpoint import (
     shipped,
 )
 from ganlib.config import Config, parse_field, replace
-from ganlib.data import ABOUT, CLASSES, NAMES, Images, load
+from ganlib.data import ABOUT, CLASSES, NAMES, Images, load, picture_sizes
 from ganlib.errors import GanlibError
 from ganlib.export import export_onnx
 from ganlib.files import write_atomic
@@ -38,6 +38,16 @@ from ganlib.metrics import (
     load_feature_extractor,
     score,
     subsample,
+)
+from ganlib.own import (
+    config_for,
+    keep_best,
+    nearest_start,
+    own_batches,
+    read_measures,
+    size_for,
+    take_best,
+    without_duplicates,
 )
 from ganlib.plotting import save_image_grid
 from ganlib.recipes import RECIPES, recipe
@@ -50,8 +60,10 @@ from ganlib.sampling import (
     sample_noise,
     with_condition,
 )
+from ganlib.stopping import Measure, Watch, hold_out
 from ganlib.tensorboard import log_epoch, open_tensorboard
 from ganlib.training import Sampler, TrainState, check_images
+from ganlib.transfer import start_from
 
 MAX_BYTES = 2**30  # of the images that are drawn at once, or in one .npz file
 MAX_FRAMES = 10_000  # of a walk
@@ -134,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     parser.set_defaults(command=_train)
-    add("recipe", help=", ".join(RECIPES))
+    add("recipe", help=f"{', '.join(RECIPES)}, or own, for --dataset folder:PATH")
     add("--dataset", help=f"instead of the recipe's: {', '.join(NAMES)}")
     add("--epochs", type=int, help="passes over the data, counted from the first")
     add("--batch-size", type=int, help="images per step")
@@ -229,6 +241,9 @@ def _check_range(option: str, value: int, low: int, high: int) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     _check_range("--models-every", options.models_every, 0, 100_000)
+    if options.recipe == "own":
+        _train_own(options)
+        return
     changes = _changes(options)
     config = recipe(options.recipe, **changes)
     out = Path(options.out or f"runs/{config.recipe}")
@@ -251,6 +266,78 @@ def _train(options: argparse.Namespace) -> None:
         )
         sampler = distributed.distribute(state, pixels)
         _train_and_save(state, pixels, conditions, sampler, out, options)
+
+
+def _train_own(options: argparse.Namespace) -> None:
+    """Train on a folder: choose, say what is chosen, train, stop, keep the best."""
+    changes = _changes(options)
+    dataset, out = changes.get("dataset", ""), Path(options.out or "runs/own")
+    if not dataset.startswith("folder:"):
+        raise GanlibError(
+            "own trains on pictures of your own; add --dataset folder:PATH."
+        )
+    with distributed.process_group(options.device) as device:
+        if distributed.world_size() > 1:
+            raise GanlibError(
+                "own trains in one process, which measures and stops; start it "
+                "without torchrun."
+            )
+        pixels, said = _pictures(dataset, changes)
+        config, why = config_for(pixels, dataset, changes)
+        training, held_out = hold_out(pixels)
+        if options.resume:
+            state = resume_run(config, changes, out, device, force=options.force)
+            _check_epochs(state, out)
+            check_images(state.config, training)
+        else:
+            state = new_run(config, out, device)
+            check_images(config, training)
+            start, sentence = nearest_start(config, training)
+            print(*said, *why, sentence, sep="\n", flush=True)
+            if start:
+                start_from(state, start, training)
+        accelerate.set_memory_format(state)  # now: what is measured depends on it
+        watch = Watch(load_feature_extractor(dataset), training, held_out)
+        watch.measures = read_measures(out, len(state.history))
+
+        def after_epoch() -> bool:
+            """Measure what is not measured yet; whether to stop."""
+            last = watch.measures[-1].epoch if watch.measures else -1
+            if last < len(state.history):
+                tqdm.write(_as_sentence(keep_best(state, watch, out)))
+            return watch.reason_to_stop is not None
+
+        _train_and_save(state, training, None, own_batches, out, options, after_epoch)
+    take_best(out)
+    print(watch.reason_to_stop or f"It has had its {state.config.epochs} epochs.")
+    if watch.best is None:
+        print(
+            "Each generator that was measured copies; the last is kept. Take more "
+            "pictures."
+        )
+    else:
+        print(f"The best generator, of epoch {watch.best.epoch}, is in {out}")
+
+
+def _pictures(dataset: str, changes: dict[str, Any]) -> tuple[Tensor, list[str]]:
+    """The pictures of "folder:PATH", each once, and what was chosen on the way."""
+    size, sentence = size_for(picture_sizes(dataset))
+    if "image_size" in changes:
+        size, sentence = changes["image_size"], "The size of images was asked for."
+    images = load(dataset, fallback=False, size=size, channels=changes.get("channels"))
+    pixels, said = without_duplicates(images.pixels), [sentence]
+    left_out = len(images.pixels) - len(pixels)
+    if left_out:
+        said.append(f"{left_out:,} of the pictures repeat others and are left out.")
+    return pixels, said
+
+
+def _as_sentence(measure: Measure) -> str:
+    """A measurement as a line below the progress bar."""
+    return (
+        f"epoch {measure.epoch}: distance to the held-out pictures {measure.kid:.1f}, "
+        f"copies {measure.copied:.0%} (± {measure.copied_error:.0%})"
+    )
 
 
 def _check_epochs(state: TrainState, out: Path) -> None:
@@ -334,12 +421,18 @@ def _train_and_save(
     sampler: Sampler,
     out: Path,
     options: argparse.Namespace,
+    after_epoch: Callable[[], bool] | None = None,
 ) -> None:
-    """Train to the end; the first process saves each epoch in the folder `out`."""
+    """Train to the end; the first process saves each epoch in the folder `out`.
+
+    With `after_epoch` the end is where it returns True; it is asked at the start too.
+    """
     config, done = state.config, len(state.history)
     is_main = distributed.is_main()
     if is_main:  # at a resume too: it mends what a kill left out of date
         save_run(state, out)
+    if after_epoch and after_epoch():
+        return
     tensorboard: Any = nullcontext()
     if options.tensorboard and is_main:
         tensorboard = open_tensorboard(out / "tensorboard", epoch=done)
@@ -361,8 +454,11 @@ def _train_and_save(
             losses = {"Loss_D": record.d_loss, "Loss_G": record.g_loss}
             progress.set_postfix(losses, refresh=False)
             progress.set_description(f"epoch {record.epoch}/{config.epochs}", False)
-            progress.total = record.images_seen * config.epochs // record.epoch
+            if after_epoch is None:  # else nobody knows the end
+                progress.total = record.images_seen * config.epochs // record.epoch
             progress.update(record.images_seen - progress.n)
+            if after_epoch and after_epoch():
+                break
     if is_main:
         epochs = len(state.history)
         print(f"{epochs} epochs of {config.recipe} on {config.dataset} are in {out}")

@@ -76,6 +76,8 @@ class Config:
     augment_shift: int = _number(0, 0, 64)  # D sees all images moved by so many pixels
     augment_color: bool = False  # D sees brightness, saturation and contrast changed
     augment_cutout: float = _number(0.0, 0.0, 0.9)  # side of a square hidden from D
+    augment_target: float = _number(0.0, 0.0, 1.0)  # mean sign of D to hold; 0: do not
+    augment_ramp: int = _number(20_000, 1, 10**9)  # images from no image changed to all
     ema_decay: float = _number(0.0, 0.0, 0.99999)  # of the average of G; 0: no average
 
     # Optimisation: Adam (Kingma 2015) for both networks.
@@ -177,6 +179,32 @@ def _check_combination(config: Config) -> None:
     if config.augment_color and config.channels not in (1, 3):
         raise GanlibError(
             f"augment_color is True for {config.channels} channels; it takes 1 or 3."
+        )
+    _check_controller(config)
+
+
+def _check_controller(config: Config) -> None:
+    """Raise GanlibError where the strength of the changes cannot be controlled."""
+    target, ramp = config.augment_target, config.augment_ramp
+    default = Config.__dataclass_fields__["augment_ramp"].default
+    if not target and ramp != default:
+        raise GanlibError(
+            f"augment_ramp is {ramp}, but augment_target is 0, and all images are "
+            f"changed from the start; set a target, such as 0.6, or leave the ramp at "
+            f"{default}."
+        )
+    asked = config.augment_shift or config.augment_color or config.augment_cutout
+    if target and not (asked or config.random_flip):
+        raise GanlibError(
+            f"augment_target is {target}, but there is nothing to control; set "
+            "augment_shift, augment_color, augment_cutout or random_flip, or leave it "
+            "at 0."
+        )
+    if target and config.loss in ("least-squares", "wasserstein", "relativistic"):
+        raise GanlibError(
+            f"augment_target is {target}, but with the {config.loss} loss the sign of "
+            "a logit does not say real or generated; take nonsaturating, saturating or "
+            "hinge, or leave it at 0."
         )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ganlib.augment import augmented
+from ganlib.augment import augmented, controlled
 from ganlib.config import Config
 from ganlib.data.transforms import normalize
 from ganlib.ema import refresh_batchnorm, update_average
@@ -58,6 +58,7 @@ class TrainState:
     step: int = 0  # steps since the run began
     history: list[Record] = field(default_factory=list)
     measured_at: int = -1  # step at which the average's BatchNorm was measured
+    augment_strength: Tensor | None = None  # scalar in 0..1, see augment.py; None: 1
 
     @property
     def sampling_generator(self) -> nn.Module:
@@ -98,7 +99,10 @@ def new_state(
         D.parameters(), lr=config.learning_rate_d, betas=betas, fused=True
     )
     G_ema = deepcopy(G) if config.ema_decay else None
-    return TrainState(config, G, D, optimizer_g, optimizer_d, G_ema)
+    state = TrainState(config, G, D, optimizer_g, optimizer_d, G_ema)
+    if config.augment_target:
+        state.augment_strength = torch.zeros((), device=device)
+    return state
 
 
 @contextmanager
@@ -227,7 +231,8 @@ def train_step(
     Returns five numbers (5,): d_loss, g_loss, D(x), D(G(z)) before and after D's step.
     """
     config, G = state.config, state.G
-    D = augmented(conditioned(state.D, condition), config)
+    D = conditioned(state.D, condition)
+    D = augmented(D, config, state.augment_strength)
     d_loss_of, g_loss_of = LOSSES[config.loss]
     if config.real_label != 1.0:
         d_loss_of = partial(d_loss_of, real_label=config.real_label)
@@ -257,7 +262,8 @@ def penalty_step(
     Arguments as of `train_step`.
     """
     config = state.config
-    D = augmented(conditioned(state.D, condition), config)
+    D = conditioned(state.D, condition)
+    D = augmented(D, config, state.augment_strength)
     if config.r1_weight:
         r1_step(D, state.optimizer_d, real, weight=R1_INTERVAL * config.r1_weight)
     if config.r2_weight:
@@ -335,6 +341,8 @@ def fit(
     config = state.config
     check_images(config, pixels)
     check_conditions(config, len(pixels), conditions)
+    if config.augment_target:
+        turn = controlled(turn)
     device = next(state.G.parameters()).device
     pixels = pixels.to(device)
     conditions = None if conditions is None else conditions.to(device)

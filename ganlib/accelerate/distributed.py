@@ -150,6 +150,11 @@ def distribute(state: TrainState, pixels: Tensor) -> Sampler:
         )
     if config.compile_step:
         raise GanlibError("compile_step is True; it must be False for many processes.")
+    if config.augment_target:
+        raise GanlibError(
+            f"augment_target is {config.augment_target}; it must be 0 for many "
+            "processes, each of which would change images with a strength of its own."
+        )
     weights = [*state.G.parameters(), *state.D.parameters()]
     check_same(weights=f"{sum(weight.double().sum() for weight in weights):.6f}")
     if weights[0].is_cuda:

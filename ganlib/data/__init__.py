@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganlib.data.image_folder import read_image_folder
+from ganlib.data.image_folder import image_sizes, read_image_folder
 from ganlib.data.mnist import FOLDERS, MissingDataError, data_root, fetch
 from ganlib.errors import GanlibError
 
@@ -131,6 +131,12 @@ def load(
             stacklevel=2,
         )
         return _draw_avatars(train) if faces else _load_digits()
+
+
+def picture_sizes(name: str) -> list[tuple[int, int]]:
+    """(width, height) of each picture of "folder:PATH", before it is made square."""
+    path, _ = _split_options(name.partition(":")[2])
+    return image_sizes(path)
 
 
 def _split_options(path: str) -> tuple[str, dict[str, str]]:

@@ -25,6 +25,7 @@ from ganlib.metrics.distances import (
     kernel_distance,
 )
 from ganlib.metrics.neighbours import (
+    copied_share,
     count_in_balls,
     knn_radii,
     nearest_neighbour,
@@ -40,6 +41,7 @@ __all__ = [
     "Scores",
     "attribute_coverage",
     "class_accuracy",
+    "copied_share",
     "count_in_balls",
     "extract_features",
     "frechet_distance",

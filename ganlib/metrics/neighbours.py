@@ -107,3 +107,37 @@ def nearest_neighbour(points: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     tables = distances_by_rows(points - centre, others - centre)
     index = torch.cat([distances.argmin(dim=1) for _, distances in tables])
     return (points - others[index]).norm(dim=1), index
+
+
+def copied_share(
+    fake_features: Tensor, training_features: Tensor, held_out_features: Tensor
+) -> tuple[float, float]:
+    """How many generated images lie by a training image as only copies do.
+
+    Images were held out at random: while G knows the training images no better than
+    these, the nearest of all to a generated image is a training image with the
+    probability N / (N + M). Where it is one more often, with a share s, the share of
+    copies that would explain it is (s - N / (N + M)) / (M / (N + M)): 0 by chance, 1 if
+    the nearest is always a training image. Chance takes it below 0.
+
+    Args:
+        fake_features: (K, F).
+        training_features: (N, F).
+        held_out_features: (M, F).
+
+    Returns the share, and its standard error: how far another choice of the held-out
+    images would move it if there were no copies. Two nearest images that are equal
+    count as the first, so leave out duplicates.
+
+    Source: the question is that of Meehan 2020 (a test to detect data-copying), who
+    compares distances; counting the nearest is the test of Schilling 1986.
+    """
+    real = torch.cat([training_features, held_out_features])
+    count, held_out = len(real), len(held_out_features)
+    _, nearest = nearest_neighbour(fake_features, real)
+    won = torch.bincount(nearest.cpu(), minlength=count).double() / len(nearest)
+    to_held_out = won[-held_out:].sum().item()
+    by_chance = held_out / count
+    # The sum of `held_out` of `count` numbers, drawn without replacement.
+    error = won.std().item() * (held_out * (1 - by_chance)) ** 0.5
+    return 1 - to_held_out / by_chance, error / by_chance

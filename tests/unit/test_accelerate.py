@@ -97,6 +97,20 @@ def test_a_compiled_step_is_the_plain_one(device):
     assert torch.equal(weights_of(halfway), fast[2])
 
 
+@compiler
+def test_a_controlled_strength_does_not_compile_the_step_anew():
+    control = {"augment_shift": 1, "augment_target": 0.01, "augment_ramp": 400}
+    config = config_of(compile_step=True, **control)
+    state, pixels = new_state(config), pixels_for(config)
+    epochs = accelerate.fit(state, pixels)
+    next(epochs)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        list(epochs)
+    plain = train(config_of(**control), training.fit)
+    assert state.augment_strength.item() == plain[0].augment_strength.item() > 0
+    assert_close(plain, (state, losses_of(state), weights_of(state)))
+
+
 def test_many_runs_of_a_process_are_compiled():
     """torch gives up compiling a function anew after eight optimizers."""
 

@@ -5,15 +5,18 @@ import torch
 from torch import nn
 
 from ganlib.augment import (
+    CONTROL_INTERVAL,
+    adjust_strength,
     augment,
     augmented,
+    controlled,
     random_color,
     random_cutout,
     random_flip,
     random_shift,
 )
 from ganlib.config import Config
-from ganlib.training import TrainState, new_state, penalty_step, train_step
+from ganlib.training import TrainState, fit, new_state, penalty_step, train_step
 
 CHANGES = {
     "random_flip": True,
@@ -260,3 +263,108 @@ def test_the_weights_of_d_show_no_trace_of_augmentation(small, changed):
     train_step(other, torch.zeros(6, 1, 4, 4))
     assert list(other.D.state_dict()) == list(plain.D.state_dict())
     assert type(other.D) is type(plain.D)
+
+
+# --- the controller of the strength ---------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_the_strength_is_the_share_of_images_that_are_changed(name, strength):
+    images = torch.rand(3000, 1, 8, 8) * 0.9 + 0.05
+    config = Config(image_size=8, **{name: CHANGES[name]})
+    changed, always = augment(images, config, torch.tensor(strength)), None
+    share = (changed != images).flatten(1).any(dim=1).float().mean().item()
+    always = (augment(images, config) != images).flatten(1).any(dim=1).float().mean()
+    assert share == pytest.approx(strength * always.item(), abs=0.04)
+    assert strength or torch.equal(changed, images)
+
+
+def test_each_change_is_drawn_apart():
+    images = torch.full((2000, 1, 8, 8), 0.5)
+    config = Config(image_size=8, augment_color=True, augment_cutout=0.5)
+    changed = augment(images, config, torch.tensor(0.5)).flatten(1)
+    hole = (changed == 0).any(dim=1)
+    colour = ((changed != 0) & (changed != 0.5)).any(dim=1)
+    for first, second in ((hole, colour), (hole, ~colour), (~hole, colour)):
+        assert (first & second).float().mean().item() == pytest.approx(0.25, abs=0.04)
+
+
+class Sure(nn.Module):
+    """A D that gives every image the same logit."""
+
+    def __init__(self, logit):
+        super().__init__()
+        self.logit = nn.Parameter(torch.tensor(logit))
+
+    def forward(self, images):
+        return self.logit.expand(len(images))
+
+
+def controlled_state(logit, *, strength=0.5, ramp=100):
+    config = Config(augment_shift=1, augment_target=0.6, augment_ramp=ramp)
+    D = Sure(logit)
+    optimizers = [torch.optim.SGD(D.parameters(), lr=0.0)] * 2
+    state = TrainState(config, ConstantGenerator(), D, *optimizers)
+    state.augment_strength = torch.tensor(strength)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("logit", "after"),
+    [(3.0, 0.6), (-3.0, 0.4)],
+    ids=["always right", "always wrong"],
+)
+def test_it_goes_up_where_d_is_always_right_and_else_down(logit, after):
+    """Ten images, four steps, a ramp of 400 images: a tenth of the way."""
+    state = controlled_state(logit, ramp=400)
+    adjust_strength(state, torch.ones(10, 1, 8, 8))
+    assert state.augment_strength.item() == pytest.approx(after)
+
+
+def test_it_stays_where_d_hits_the_target():
+    """Eight of ten right: a mean sign of 0.6."""
+    state = controlled_state(1.0)
+    state.D.forward = lambda images: torch.tensor([1.0] * 8 + [-1.0] * 2)
+    adjust_strength(state, torch.ones(10, 1, 8, 8))
+    assert state.augment_strength.item() == 0.5
+
+
+@pytest.mark.parametrize(("logit", "end"), [(3.0, 1.0), (-3.0, 0.0)])
+def test_it_never_leaves_0_to_1(logit, end):
+    state = controlled_state(logit, ramp=90)
+    for _ in range(5):
+        adjust_strength(state, torch.ones(10, 1, 8, 8))
+        assert 0 <= state.augment_strength.item() <= 1
+    assert state.augment_strength.item() == end
+
+
+def test_it_looks_at_changed_images():
+    """A D that takes only unchanged images for real lowers a strength of 1."""
+    state = controlled_state(1.0, strength=1.0)
+    state.D.forward = lambda images: images.amin(dim=(1, 2, 3)) - 0.5
+    images = torch.ones(900, 1, 8, 8)  # of nine shifts one leaves them as they are
+    adjust_strength(state, images)
+    assert state.augment_strength.item() == 0, "3600 images, and a ramp of 100"
+    adjust_strength(state, images)
+    assert state.augment_strength.item() == 1, "now none is changed, and all are real"
+
+
+def test_it_moves_after_every_fourth_turn_and_leaves_the_turn_alone():
+    state, moves = controlled_state(3.0, strength=0.0, ramp=400), []
+    turn = controlled(lambda state, real: real.sum())
+    for _ in range(2 * CONTROL_INTERVAL):
+        assert turn(state, torch.ones(10, 1, 8, 8)).item() == 640
+        state.step += 1
+        moves.append(round(state.augment_strength.item(), 3))
+    assert moves == [0.0, 0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 0.2]
+
+
+def test_a_run_begins_with_no_image_changed_and_fit_moves_it(small, changed, pixels):
+    control = {"augment_shift": 1, "augment_target": 0.01, "augment_ramp": 1000}
+    state = new_state(changed(small, **control))
+    assert state.augment_strength.item() == 0
+    list(fit(state, pixels))
+    moves = state.augment_strength.item() * 1000 / (CONTROL_INTERVAL * 10)
+    assert moves == pytest.approx(round(moves)) and 0 <= moves <= 2
+    assert new_state(small).augment_strength is None

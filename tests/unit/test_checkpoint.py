@@ -73,6 +73,8 @@ PIXEL_SHUFFLE = {
     "r2_weight": 0.5,
 }
 
+CONTROLLED = {"augment_shift": 1, "augment_target": 0.01, "augment_ramp": 200}
+
 
 @pytest.fixture
 def pixels_for():
@@ -114,6 +116,7 @@ def assert_same(one, other, names=PARTS):
             torch.testing.assert_close(
                 part.state_dict(), counterpart.state_dict(), rtol=0, atol=0, msg=name
             )
+    assert one.augment_strength == other.augment_strength
 
 
 def rewrite(path, **changes):
@@ -465,8 +468,17 @@ def test_an_archive_that_would_unpack_to_more_than_it_has(tmp_path, says):
         RESIZE,
         RESIZE | {"loss": "hinge", "real_label": 1.0},
         PIXEL_SHUFFLE,
+        LINEAR | CONTROLLED,
     ],
-    ids=["mlp", "batchnorm-mlp", "dcgan", "resize-conv", "hinge", "pixel-shuffle"],
+    ids=[
+        "mlp",
+        "batchnorm-mlp",
+        "dcgan",
+        "resize-conv",
+        "hinge",
+        "pixel-shuffle",
+        "controlled",
+    ],
 )
 def test_two_epochs_and_two_more_are_four_bit_for_bit(
     tmp_path, small, changed, pixels_for, change, ema_decay
@@ -485,6 +497,24 @@ def test_two_epochs_and_two_more_are_four_bit_for_bit(
     for state in (straight, resumed):
         _ = state.sampling_generator  # the average measures its statistics
     assert_same(resumed, straight)
+
+
+def test_the_strength_of_the_changes_is_kept(tmp_path, small, changed, says):
+    state = new_state(changed(small, **CONTROLLED))
+    state.augment_strength.fill_(0.7)
+    path = tmp_path / "c.pt"
+    save_checkpoint(state, path)
+    assert torch.equal(load_checkpoint(path).augment_strength, state.augment_strength)
+    for wrong in (-0.1, 1.5, float("nan"), None, "0.5", torch.tensor(0.5)):
+        rewrite(path, augment_strength=wrong)
+        with says("strength of the changes", "from 0 to 1"):
+            load_checkpoint(path)
+
+
+def test_force_begins_a_controller_with_no_change(checkpoint_file):
+    _, path = checkpoint_file
+    state = load_checkpoint(path, force=True, **CONTROLLED)
+    assert state.augment_strength.item() == 0
 
 
 def test_a_checkpoint_holds_all_of_a_run(checkpoint_file):

@@ -74,6 +74,8 @@ def test_every_range_ends_where_it_says(field, end, says):
     architecture = "dcgan" if field.name == "base_channels" else "mlp"
     size = 128 if field.name == "augment_shift" else Config.image_size
     fields = {"architecture": architecture, "image_size": size, field.name: last}
+    if field.name in ("augment_target", "augment_ramp"):
+        fields = {"augment_target": 0.6, "random_flip": True} | fields
     config = Config(**fields)
     assert getattr(config, field.name) == last
 
@@ -182,6 +184,26 @@ def test_a_penalty_goes_with_a_discriminator_without_batchnorm(architecture):
 def test_colour_changes_need_grey_or_rgb(channels, says):
     with says("augment_color", f"{channels} channels", "1 or 3"):
         Config(augment_color=True, channels=channels)
+
+
+def test_a_controller_has_something_to_control(says):
+    with says("augment_target is 0.6", "nothing to control", "augment_shift"):
+        Config(augment_target=0.6)
+    for change in ("random_flip", "augment_color"):
+        Config(augment_target=0.6, **{change: True})
+
+
+def test_a_ramp_without_a_controller_is_refused(says):
+    with says("augment_ramp is 9", "augment_target is 0", "20000"):
+        Config(augment_ramp=9, augment_color=True)
+
+
+@pytest.mark.parametrize("loss", ["least-squares", "wasserstein", "relativistic"])
+def test_a_controller_needs_logits_whose_sign_means_something(loss, says):
+    changes = {"augment_shift": 1, "spectral_norm": True}
+    with says("augment_target is 0.6", loss, "sign", "hinge"):
+        Config(augment_target=0.6, loss=loss, **changes)
+    Config(loss=loss, **changes)
 
 
 # --- replace, JSON, text --------------------------------------------------------------

@@ -138,6 +138,7 @@ def test_what_does_not_fit_is_said_by_every_process(both, one_sentence):
         one_sentence(rank["different"], "different epoch: 7, 8;")
         one_sentence(rank["large"], "batch_size is 51", "at most 50")
         one_sentence(rank["compiled"], "compile_step")
+        one_sentence(rank["controlled"], "augment_target is 0.6", "strength")
         one_sentence(rank["start"], "different weights")
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ganlib.metrics import (
+    copied_share,
     count_in_balls,
     knn_radii,
     nearest_neighbour,
@@ -138,3 +139,30 @@ def test_a_copy_has_distance_zero_even_far_from_the_origin():
 def test_a_changed_copy_is_not_at_distance_zero():
     others = normal(3000, seed=0) + 100
     assert nearest_neighbour(others[:1200] + 0.01, others)[0].min() > 0
+
+
+# --- copies ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("held_out", [40, 150])
+def test_the_share_of_copies_is_the_one_planted(share, held_out):
+    torch.manual_seed(0)
+    training, others, fresh = (torch.randn(n, 8) for n in (150, held_out, 2_000))
+    copies = round(share * len(fresh))
+    fresh[:copies] = training[torch.randint(len(training), (copies,))]
+    found, error = copied_share(fresh, training, others)
+    assert found == pytest.approx(share, abs=3 * error) and error < 0.25
+    assert share < 1 or found == 1
+
+
+def test_the_error_is_the_spread_over_ways_to_hold_out():
+    torch.manual_seed(0)
+    real, fresh = torch.randn(100, 4), torch.randn(1_000, 4)
+    found = []
+    for _ in range(60):
+        order = torch.randperm(len(real))
+        found.append(copied_share(fresh, real[order[20:]], real[order[:20]]))
+    shares, errors = torch.tensor(found).T
+    assert shares.std().item() == pytest.approx(errors[0].item(), rel=0.3)
+    assert abs(shares.mean().item()) < 3 * errors[0].item() / 60**0.5

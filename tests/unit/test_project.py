@@ -22,7 +22,9 @@ LAYERS = [
     {"ema", "progressive"},
     {"training"},
     {"checkpoint", "results", "export", "tensorboard", "widgets", "jovian"},
-    {"metrics", "accelerate"},
+    {"metrics", "accelerate", "transfer"},
+    {"stopping"},
+    {"own"},
     {"cli", "exercise"},
     {"__main__"},
 ]

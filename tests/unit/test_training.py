@@ -700,6 +700,8 @@ ACTIVE = {
     "augment_shift": 1,
     "augment_color": True,
     "augment_cutout": 0.5,
+    "augment_target": 0.1,
+    "augment_ramp": 50,
     "ema_decay": 0.3,  # reached after four steps, see update_average
     "epochs": 3,
     "batch_size": 5,
@@ -753,6 +755,12 @@ def test_every_field_changes_a_run_or_is_known_not_to(name, small, changed):
     config = Config(**TINY_CONVOLUTIONS) if name == "base_channels" else small
     if name == "label_input":
         config = changed(small, classes=2)
+    if name in ("augment_target", "augment_ramp"):
+        # A G that stands still, so that D comes to be right.
+        still = {"learning_rate_g": 0.0, "learning_rate_d": 0.05, "dropout": 0.0}
+        config = changed(small, augment_shift=1, epochs=12, **still)
+    if name == "augment_ramp":
+        config = changed(config, augment_target=0.01)
     assert outcome(changed(config, **{name: ACTIVE[name]})) != outcome(config)
 
 

@@ -125,6 +125,9 @@ def main(folder):
         found["compiled"] = refusal(
             distribute, new_state(config), PIXELS[:200].repeat(2, 1, 1, 1)
         )
+        control = {"augment_target": 0.6, "random_flip": True, "batch_size": 10}
+        config = Config(latent_dim=3, hidden_dim=8, image_size=4, **control)
+        found["controlled"] = refusal(distribute, new_state(config), PIXELS)
         config = Config(
             seed=rank, batch_size=10, latent_dim=3, hidden_dim=8, image_size=4
         )

@@ -1,0 +1,318 @@
+"""Training on a folder of one's own: what is chosen, kept and said, on tiny folders."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganlib import own, stopping, transfer
+from ganlib.checkpoint import GENERATOR, load_checkpoint, load_generator
+from ganlib.cli import main
+from ganlib.config import Config, replace
+from ganlib.metrics import load_feature_extractor
+from ganlib.own import config_for, nearest_start, size_for, without_duplicates
+from ganlib.stopping import Measure, Watch, features_of, hold_out
+from ganlib.training import new_state
+from ganlib.transfer import start_from
+
+TINY = ["--set", "base_channels=2", "--set", "latent_dim=3", "--batch-size", "10"]
+
+
+@pytest.fixture(autouse=True)
+def tiny(offline, monkeypatch):
+    """An empty working folder, and measurements that take no time."""
+    (offline / "work").mkdir()
+    monkeypatch.chdir(offline / "work")
+    monkeypatch.setattr(own, "EPOCH_STEPS", 2)
+    monkeypatch.setattr(own, "SAMPLES", 20)
+    monkeypatch.setattr(stopping, "SAMPLES", 40)
+    monkeypatch.setattr(stopping, "PATIENCE", 2)
+    monkeypatch.setattr(transfer, "ALONE", 1)
+
+
+def draw(folder, count, *, size=(48, 40), mode="RGB", seed=0):
+    """`count` pictures that all differ, in `folder`."""
+    numbers = np.random.default_rng(seed)
+    folder.mkdir(exist_ok=True)
+    for index in range(count):
+        small = numbers.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        picture = Image.fromarray(small).resize(size).convert(mode)
+        picture.save(folder / f"{mode}-{seed}-{index:03d}.png")
+    return folder
+
+
+def bytes_of(count, channels=3, size=32, seed=0):
+    source = torch.Generator().manual_seed(seed)
+    shape = count, channels, size, size
+    return torch.randint(256, shape, dtype=torch.uint8, generator=source)
+
+
+def train(folder, *more, out="run"):
+    main(["train", "own", "--dataset", f"folder:{folder}", "--out", out, *TINY, *more])
+
+
+# What is chosen
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side", "words"),
+    [
+        ([(200, 150)] * 3, 64, "200x150"),
+        ([(64, 70), (64, 64), (20, 90)], 64, "1 of 3 are smaller"),
+        ([(63, 500)] * 2, 32, "63x500"),
+        ([(16, 16)], 32, "1 of 1 are smaller"),
+    ],
+)
+def test_the_side_is_that_of_the_shorter_sides(sizes, side, words):
+    found, sentence = size_for(sizes)
+    assert found == side and f"{side}x{side}" in sentence and words in sentence
+
+
+def test_equal_pictures_count_once():
+    pixels = bytes_of(5)
+    assert torch.equal(without_duplicates(pixels[[0, 1, 0, 2, 1]]), pixels[:3])
+    assert without_duplicates(pixels) is pixels
+
+
+def test_grey_stays_grey_and_few_are_changed():
+    grey, sentences = config_for(bytes_of(60, 1), "folder:x", {})
+    assert (grey.channels, grey.image_size, grey.batch_size) == (1, 32, 32)
+    assert grey.augment_color and grey.augment_cutout and grey.augment_shift == 4
+    assert "1 channel" in sentences[0]
+    colours = bytes_of(6_400, 3, 4)
+    colours[:7] = colours[:7, :1]
+    many, sentences = config_for(colours, "folder:x", {"image_size": 32})
+    assert (many.channels, many.batch_size, many.augment_shift) == (3, 64, 0)
+    assert not many.augment_color and not many.augment_cutout
+    assert "7 pictures are grey" in sentences[0]
+    assert "1,000 pictures are held out" in sentences[1]
+
+
+def test_what_is_asked_for_stays():
+    asked = {"batch_size": 7, "augment_color": False, "seed": 3}
+    config, _ = config_for(bytes_of(60), "folder:x", asked)
+    assert {name: getattr(config, name) for name in asked} == asked
+
+
+def test_too_few_pictures(says):
+    with says("49 different pictures in x", "50 are the least"):
+        config_for(bytes_of(49), "folder:x", {})
+
+
+# Where it starts
+
+
+def test_it_starts_from_the_shipped_network_that_is_nearest():
+    from ganlib.sampling import sample_pixels
+
+    config = replace(own.OWN, dataset="folder:x")
+    G, _ = load_generator("avatars")
+    drawn = sample_pixels(G, config.latent_dim, count=20, seed=5)
+    name, sentence = nearest_start(config, drawn)
+    assert name == "avatars" and "avatars" in sentence and "faces" in sentence
+
+
+@pytest.mark.parametrize("change", [{"image_size": 32}, {"channels": 1}])
+def test_where_no_shipped_network_fits_it_starts_from_noise(change):
+    config = replace(own.OWN, dataset="folder:x", **change)
+    name, sentence = nearest_start(config, bytes_of(20, config.channels))
+    assert name is None and "from noise" in sentence
+
+
+def test_a_start_gives_g_its_weights_and_d_a_lesson(weights_of):
+    config = replace(own.OWN, batch_size=4)
+    state, again = new_state(config), new_state(config)
+    before, numbers = weights_of(state.D), torch.random.get_rng_state()
+    for one in (state, again):
+        start_from(one, "faces", bytes_of(9, size=64))
+    assert torch.equal(numbers, torch.random.get_rng_state())
+    G, _ = load_generator("faces")
+    for network in (state.G, state.G_ema):
+        for name, value in G.state_dict().items():
+            assert torch.equal(network.state_dict()[name], value), name
+    assert not all(map(torch.equal, before, weights_of(state.D)))
+    assert all(map(torch.equal, weights_of(again.D), weights_of(state.D)))
+
+
+# When it stops
+
+
+def test_held_out_pictures_are_others_and_always_the_same():
+    pixels = torch.arange(60).view(60, 1, 1, 1)
+    training, held_out = hold_out(pixels)
+    assert len(held_out) == 12
+    assert sorted([*training.flatten().tolist(), *held_out.flatten().tolist()]) == [
+        *range(60)
+    ]
+    assert torch.equal(hold_out(pixels)[1], held_out)
+    assert len(hold_out(torch.zeros(9_000, 1))[1]) == stopping.MOST_HELD_OUT
+
+
+class Recall(torch.nn.Module):
+    """A G that draws the pictures it was given, in turn."""
+
+    def __init__(self, pixels):
+        super().__init__()
+        self.weight = torch.nn.Parameter(pixels / 127.5 - 1)
+
+    def forward(self, z):
+        return self.weight[torch.arange(len(z)) % len(self.weight)]
+
+
+def test_a_generator_that_copies_is_told_from_one_that_does_not():
+    """The last is as good, and has learned nothing by heart."""
+    from ganlib.data.avatars import draw as draw_avatars
+
+    pixels, _ = draw_avatars(100, seed=3)
+    extractor = load_feature_extractor("avatars")
+    watch = Watch(extractor, pixels[:40], pixels[40:60])
+    copied = watch.measure(Recall(pixels[:40]), 3, 0)
+    fresh = watch.measure(Recall(pixels[60:]), 3, 1)
+    assert copied.copied == pytest.approx(1) and stopping.copies(copied)
+    assert abs(fresh.copied) < 3 * fresh.copied_error and not stopping.copies(fresh)
+    assert watch.best == fresh
+
+
+def watched(*kids, copied=()):
+    watch = Watch.__new__(Watch)
+    watch.measures = [
+        Measure(epoch, kid, 0.9 if epoch in copied else 0.0, 0.1)
+        for epoch, kid in enumerate(kids)
+    ]
+    return watch
+
+
+@pytest.mark.parametrize(
+    ("kids", "copied", "best", "word"),
+    [
+        ([9, 8, 7], (), 2, None),
+        ([9, 7, 8], (), 1, None),
+        ([9, 7, 8, 7.5], (), 1, "has not fallen in 2"),
+        ([9, 8, 2], (2,), 1, None),
+        ([9, 8, 2, 1], (2, 3), 1, "copies"),
+        ([3, 2], (0, 1), None, "copies"),
+    ],
+)
+def test_two_criteria_stop_a_run_and_choose_its_best(kids, copied, best, word):
+    watch = watched(*kids, copied=copied)
+    assert (watch.best and watch.best.epoch) == best
+    assert (
+        watch.reason_to_stop is None if word is None else word in (watch.reason_to_stop)
+    )
+
+
+def test_features_of_grey_and_small_pictures_are_those_of_enlarged_ones():
+    extractor = load_feature_extractor("folder:x")
+    small = bytes_of(3, 1)
+    large = small.expand(-1, 3, -1, -1).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.allclose(features_of(extractor, small), features_of(extractor, large))
+
+
+# The command
+
+
+def measures(out="run"):
+    with open(f"{out}/{own.MEASURES}", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_of_pictures_gets_there_by_itself(capsys, tmp_path):
+    folder = draw(tmp_path / "mine", 60)
+    (folder / "notes.txt").write_text("not a picture")
+    train(folder)
+    said = capsys.readouterr().out
+    for words in ("32x32", "48x40", "3 channels", "12 pictures are held out"):
+        assert words in said
+    rows = measures()
+    assert [int(row["epoch"]) for row in rows] == [*range(len(rows))]
+    best = min(rows, key=lambda row: float(row["kid"]))["epoch"]
+    assert "stop" in said or "has not fallen" in said or "copies" in said
+    assert f"of epoch {best}" in said
+    kept, config = load_generator("run")
+    assert (config.recipe, config.dataset) == ("own", f"folder:{folder}")
+    for name, value in load_generator(f"run/{own.BEST}")[0].state_dict().items():
+        assert torch.equal(kept.state_dict()[name], value)
+
+
+def test_resumed_is_the_same_as_never_stopped(tmp_path):
+    folder = draw(tmp_path / "mine", 60)
+    stopping.PATIENCE = 9  # which the fixture gives back
+    train(folder, "--epochs", "3", out="straight")
+    train(folder, "--epochs", "1", out="halves")
+    with open(f"halves/{own.MEASURES}", "r+", encoding="utf-8") as file:
+        file.readline(), file.readline()
+        file.truncate(file.tell())  # as a kill before the measurement leaves it
+    train(folder, "--epochs", "3", "--resume", out="halves")
+    assert measures("halves") == measures("straight")
+    one, other = (
+        load_checkpoint(f"{out}/checkpoints/epoch-0003.pt")
+        for out in ("halves", "straight")
+    )
+    for name, value in one.G.state_dict().items():
+        assert torch.equal(other.G.state_dict()[name], value)
+    assert [row[:-1] for row in one.history] == [row[:-1] for row in other.history]
+
+
+def test_a_picture_of_large_enough_a_side_starts_from_shipped_weights(capsys, tmp_path):
+    folder = draw(tmp_path / "mine", 50, size=(80, 70))
+    command = ["train", "own", "--dataset", f"folder:{folder}", "--epochs", "1"]
+    main([*command, "--batch-size", "20", "--out", "run"])
+    assert "starts from the shipped network" in capsys.readouterr().out
+    assert load_generator("run")[1].image_size == 64
+
+
+def test_grey_and_colour_and_a_broken_one(capsys, tmp_path):
+    folder = draw(tmp_path / "mine", 40)
+    draw(folder, 20, mode="L", size=(70, 33))
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nhalf")
+    (folder / "twice.png").write_bytes((folder / "RGB-0-000.png").read_bytes())
+    train(folder, "--epochs", "1")
+    out, err = capsys.readouterr()
+    assert "20 pictures are grey" in out and "1 of the pictures repeat" in out
+    assert "1 of 62 images" in err and "broken.png" in err
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(3, ["3 different pictures", "50"]), (0, ["holds no images"])],
+)
+def test_a_folder_that_cannot_be_learned_from(
+    count, words, tmp_path, capsys, one_sentence
+):
+    folder = draw(tmp_path / "mine", count)
+    (folder / "notes.txt").write_text("not a picture")
+    before = sorted(folder.iterdir())
+    with pytest.raises(SystemExit):
+        train(folder)
+    out, err = capsys.readouterr()
+    one_sentence(err, *words)
+    assert out == "" and sorted(folder.iterdir()) == before
+    assert not (tmp_path / "work" / "run").exists()
+
+
+@pytest.mark.parametrize("dataset", [[], ["--dataset", "mnist"]])
+def test_own_wants_a_folder(dataset, capsys, one_sentence):
+    with pytest.raises(SystemExit):
+        main(["train", "own", *dataset])
+    one_sentence(capsys.readouterr().err, "--dataset folder:PATH")
+
+
+def test_a_run_is_not_written_over_and_goes_on(tmp_path, capsys, one_sentence):
+    folder = draw(tmp_path / "mine", 50)
+    train(folder, "--epochs", "1")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        train(folder, "--epochs", "1")
+    one_sentence(capsys.readouterr().err, "--resume")
+    with open(f"run/{own.MEASURES}", "a", encoding="utf-8") as file:
+        file.write("nonsense\n")
+    with pytest.raises(SystemExit):
+        train(folder, "--resume")
+    one_sentence(capsys.readouterr().err, own.MEASURES, "is broken")
+    assert load_generator(f"run/{GENERATOR}")[1].epochs == 1
+
+
+def test_the_base_is_a_config_that_may_be_trained():
+    assert isinstance(own.OWN, Config) and own.OWN.recipe == "own"
