@@ -60,7 +60,7 @@ STEPS = 100  # in a record
 LONG_RECORDS = 18  # until images are known by heart
 HEALTHY = recipe("mnist", epochs=RECORDS)
 COUNT = 2_000  # images behind each score
-HEAD_START = 1_500  # steps
+HEAD_START = 600  # steps
 KNOWN = 100  # images that are to be learned by heart
 SHOWN = 16
 

@@ -446,7 +446,7 @@ def saturating(run: Run) -> Finding | None:
         return None
     return finding(
         "Loss_G is negative",
-        f"Loss_G is {run.late('g_loss'):.2f}, and -log D(G(z)) cannot be below 0.",
+        f"Loss_G is {run.late('g_loss'):.2g}, and -log D(G(z)) cannot be below 0.",
         "saturating loss",
         "A loss of another family (Wasserstein, hinge), for which this is normal.",
     )
@@ -465,6 +465,7 @@ def swapped(run: Run) -> Finding | None:
         f"{run.late('d_fake_after'):.2f}; a G that wants to be called real would pay "
         f"at least {least:.2f} for that.",
         "labels swapped",
+        "saturating loss",
         "D(G(z)) was written down at another moment, or by another D, than Loss_G.",
     )
 

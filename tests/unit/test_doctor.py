@@ -184,12 +184,24 @@ def test_a_d_that_is_too_slow_is_not_taken_for_a_second_sigmoid():
             "noise of one number",
         ),
         (
-            {"d_loss": 0.8, "d_real": 0.7, "d_fake_before": 0.25, "d_fake_after": 0.16},
+            {
+                "d_loss": 0.8,
+                "g_loss": 2.4,
+                "d_real": 0.7,
+                "d_fake_before": 0.25,
+                "d_fake_after": 0.16,
+            },
             None,
             "data in 0..1",
         ),
         (
-            {"d_loss": 0.8, "d_real": 0.7, "d_fake_before": 0.22, "d_fake_after": 0.2},
+            {
+                "d_loss": 0.8,
+                "g_loss": 1.9,
+                "d_real": 0.7,
+                "d_fake_before": 0.22,
+                "d_fake_after": 0.2,
+            },
             None,
             "100 images",
         ),
@@ -265,10 +277,10 @@ def test_a_healthy_run_lies_within_the_bands_of_the_others(name, monkeypatch):
 def test_a_shipped_network_is_healthy_and_uniform_noise_is_seen(name):
     G, config = load_generator(name)
     normal = sample_measures(sample_pixels(G, config.latent_dim, count=600, seed=3))
-    assert faults(healthy_history(), samples=normal) == []
+    assert faults(healthy_history(17), samples=normal) == []
     noise = torch.rand(600, config.latent_dim, generator=torch.manual_seed(0))
     uniform = sample_measures(pixels_of(G, noise))
-    assert faults(healthy_history(), samples=uniform) == [
+    assert faults(healthy_history(17), samples=uniform) == [
         "The samples are too much alike"
     ]
 
