@@ -32,6 +32,7 @@ from ganlib.metrics.classifiers import class_shares, extract_features, load_clas
 from ganlib.recipes import RECIPES
 from ganlib.results import load_result
 from ganlib.sampling import sample_images, sample_noise, sample_pixels
+from ganlib.training import Record
 
 SAMPLE_MEASURES = "difference", "black", "roughness", "largest_class", "legible"
 PAIRED = 500  # samples whose differences are measured
@@ -138,6 +139,11 @@ def read_history(
             "all images since the run began."
         )
     return history
+
+
+def columns_of(records: Sequence[Record]) -> dict[str, list[float]]:
+    """The same of the Records that `fit` gives."""
+    return {name: [getattr(row, name) for row in records] for name in COLUMNS}
 
 
 def _number(text: str | None, where: str, column: str) -> float:
@@ -551,9 +557,8 @@ def d_wins(run: Run) -> Finding | None:
     if real - fake < D_WINS:
         return None
     causes = ["D wins", "beta1 0.9"]
-    if (
-        fake > OSCILLATES
-    ):  # G comes near at times, which a G that is too slow never does
+    # At times G comes near, as one that is too slow never does.
+    if fake > OSCILLATES:
         causes.reverse()
     return finding(
         "D wins",
@@ -915,10 +920,8 @@ def confusion(
     """
     pairs: Counter[tuple[str, str]] = Counter()
     for run in runs:
-        history = {
-            name: [getattr(row, name) for row in run["history"]] for name in COLUMNS
-        }
         samples = run["samples"] if with_samples else None
+        history = columns_of(run["history"])
         report = diagnose(history, samples=samples, config=BANDS_CONFIG)
         truth = NOTHING if run["kind"] == "healthy" else run["case"]
         pairs[truth, suspect(report)] += 1

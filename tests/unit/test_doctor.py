@@ -1,6 +1,7 @@
 """The doctor: planted faults, the stored runs of the book, and its command."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ from ganlib.results import RESULTS, load_result
 from ganlib.sampling import pixels_of, sample_pixels
 from ganlib.training import Record
 
+ROOT = Path(__file__).parents[2]
 MNIST = recipe("mnist")
 
 
@@ -525,3 +527,10 @@ def refused(path: Path, options, words, capsys, one_sentence):
     out, err = capsys.readouterr()
     assert out == ""
     one_sentence(err.removeprefix("ganlib: "), *words)
+
+
+def test_page_24_has_a_row_for_every_cause():
+    page = json.loads((ROOT / "notebooks" / "24_failures.ipynb").read_text())
+    text = "".join(line for cell in page["cells"] for line in cell["source"])
+    rows = re.findall(r"^\| (.+?) \|.*\|.*\|.*\|$", text, flags=re.M)
+    assert set(rows) == {"Fault", "---", *CAUSES}
