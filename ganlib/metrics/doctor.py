@@ -168,6 +168,7 @@ ALARM = 1.0  # widths outside of the band from which on a pass counts
 
 # Levels of the rules, set on healthy runs of the seeds 0 to 19 and faults of 0 to 2.
 UNSTABLE = 3.0
+FROM_THE_START = 1e-4  # D(G(z)) in the first record
 D_WINS = 0.7  # D(x) - D(G(z))
 OSCILLATES = 0.03  # D(G(z)) while D wins
 ONE_STEP = 0.2  # share of D(G(z)) that one step of D takes away
@@ -465,13 +466,15 @@ def swapped(run: Run) -> Finding | None:
     least = -math.log(max(run.late("d_fake_after"), 0.05))
     if run.late("g_loss") > least - 0.1:
         return None
+    causes = ["labels swapped", "saturating loss"]
+    if run.history["d_fake_after"][0] < FROM_THE_START:
+        causes.reverse()  # swapped labels need some steps to bring it down
     return finding(
         "Loss_G and D(G(z)) contradict each other",
         f"Loss_G is {run.late('g_loss'):.2f}, while D(G(z)) is "
         f"{run.late('d_fake_after'):.2f}; a G that wants to be called real would pay "
         f"at least {least:.2f} for that.",
-        "labels swapped",
-        "saturating loss",
+        *causes,
         "D(G(z)) was written down at another moment, or by another D, than Loss_G.",
     )
 

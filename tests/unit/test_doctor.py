@@ -175,9 +175,12 @@ def test_a_d_that_is_too_slow_is_not_taken_for_a_second_sigmoid():
     ("levels", "measures", "cause"),
     [
         ({}, {"difference": 5.0}, "noise from rand"),
+        ({"g_loss": 0.0, "d_fake_after": 0.002}, None, "labels swapped"),
+        ({"g_loss": 0.0, "d_fake_after": 1e-9}, None, "saturating loss"),
         (
             {
                 "d_loss": 1.0,
+                "g_loss": 1.5,
                 "d_real": 0.62,
                 "d_fake_before": 0.35,
                 "d_fake_after": 0.25,
@@ -531,6 +534,6 @@ def refused(path: Path, options, words, capsys, one_sentence):
 
 def test_page_24_has_a_row_for_every_cause():
     page = json.loads((ROOT / "notebooks" / "24_failures.ipynb").read_text())
-    text = "".join(line for cell in page["cells"] for line in cell["source"])
+    text = "\n".join("".join(cell["source"]) for cell in page["cells"])
     rows = re.findall(r"^\| (.+?) \|.*\|.*\|.*\|$", text, flags=re.M)
     assert set(rows) == {"Fault", "---", *CAUSES}
