@@ -218,6 +218,17 @@ MENDED = {
     "BatchNorm over a mixed batch": Case({"r1_weight": 0.0}, rebuild=with_batchnorm),
 }
 
+# Faults at other strengths, one run each, on which nothing of the doctor was set.
+DOSE_SEED = 5
+DOSES = {
+    "D wins": Case({"learning_rate_g": HEALTHY.learning_rate_g / 50}),
+    "D's rate too high": Case({**UNHELD, "learning_rate_d": 1e-2}),
+    "D too slow": Case({"learning_rate_d": HEALTHY.learning_rate_d / 10}),
+    "beta1 0.9": Case({"beta1": 0.8}),
+    "noise of one number": Case({"latent_dim": 2}),
+    "100 images": Case(images=3 * KNOWN),
+}
+
 
 def short_epoch(count: int, batch_size: int, device: torch.device) -> list[Tensor]:
     """STEPS batches, each of other images; all of them again where they are few."""
@@ -261,7 +272,7 @@ def make(kind: str, name: str, seed: int) -> Iterator[dict[str, Any]]:
 
     After a healthy run of the first seeds the faults of sampling follow.
     """
-    case = (MENDED if kind == "mended" else CASES)[name]
+    case = {"mended": MENDED, "dose": DOSES}.get(kind, CASES)[name]
     state = new_state(replace(HEALTHY, seed=seed, **case.changes))
     if case.rebuild is not None:
         case.rebuild(state)
@@ -304,12 +315,14 @@ def work(job: tuple[str, str, int]) -> list[dict[str, Any]]:
 
 def judge(runs: list[dict[str, Any]]) -> None:
     """Print what the doctor says of the runs on which it was not set."""
-    for with_samples in (True, False):
-        pairs = confusion(judging(runs), with_samples=with_samples)
-        print("with samples" if with_samples else "history alone")
-        for (truth, said), count in sorted(pairs.items()):
-            print(f"{count:4}  {truth:28}  {said}")
-        print(judgement(pairs), flush=True)
+    doses = [run for run in runs if run["kind"] == "dose"]
+    for name, some in (("new seeds", judging(runs)), ("other strengths", doses)):
+        for with_samples in (True, False):
+            pairs = confusion(some, with_samples=with_samples)
+            print(name, "with samples" if with_samples else "history alone")
+            for (truth, said), count in sorted(pairs.items()):
+                print(f"{count:4}  {truth:28}  {said}")
+            print(judgement(pairs), flush=True)
 
 
 def main() -> None:
@@ -345,6 +358,7 @@ def main() -> None:
         for name in cases
         if name != "healthy"
     ]
+    jobs += [("dose", name, DOSE_SEED) for name in DOSES]
     jobs += [("healthy", "healthy", seed) for seed in range(options.healthy)]
     jobs = [job for job in jobs if job not in have]
     if options.only:
