@@ -169,7 +169,8 @@ ALARM = 1.0  # widths outside of the band from which on a pass counts
 # Levels of the rules, set on healthy runs of the seeds 0 to 19 and faults of 0 to 2.
 UNSTABLE = 3.0
 FROM_THE_START = 1e-4  # D(G(z)) in the first record
-D_WINS = 0.7  # D(x) - D(G(z))
+D_WINS = 0.75  # D(x) - D(G(z)), in two records
+COMES_BACK = 0.55  # the same in the second half of the run
 OSCILLATES = 0.03  # D(G(z)) while D wins
 ONE_STEP = 0.2  # share of D(G(z)) that one step of D takes away
 SHIFTED = 0.01
@@ -557,7 +558,13 @@ def d_wins(run: Run) -> Finding | None:
     if not run.has("d_real", "d_fake_after"):
         return None
     real, fake = run.late("d_real"), run.late("d_fake_after")
-    if real - fake < D_WINS:
+    apart = sorted(
+        real - fake
+        for real, fake in zip(
+            run.history["d_real"], run.history["d_fake_after"], strict=True
+        )
+    )
+    if apart[-2:][0] < D_WINS or real - fake < COMES_BACK:
         return None
     causes = ["D wins", "beta1 0.9"]
     # At times G comes near, as one that is too slow never does.
@@ -565,8 +572,9 @@ def d_wins(run: Run) -> Finding | None:
         causes.reverse()
     return finding(
         "D wins",
-        f"D(x) is {real:.2f} and D(G(z)) {fake:.2f}; Loss_D is "
-        f"{run.late('d_loss'):.2f}, Loss_G {run.late('g_loss'):.2f}.",
+        f"D(x) and D(G(z)) have been {apart[-1]:.2f} apart; in the second half D(x) is "
+        f"{real:.2f} and D(G(z)) {fake:.2f}, Loss_D {run.late('d_loss'):.2f}, Loss_G "
+        f"{run.late('g_loss'):.2f}.",
         *causes,
         "Real and generated images differ in their range, or another simple way.",
         "No gradient reaches G.",

@@ -165,6 +165,17 @@ def test_a_number_that_is_not_finite_ends_the_diagnosis(value):
     assert "finite" in finding.fault and "epoch 3" in finding.sees
 
 
+def test_a_d_that_won_and_lost_its_lead_has_not_won():
+    history = healthy_history()
+    apart = {"d_real": 0.95, "d_fake_after": 0.02}
+    for records, late, found in ((1, 0.3, []), (2, 0.1, ["D wins"])):
+        run = {**history, "d_real": [0.7] * 4, "d_fake_after": [late] * 4}
+        run["g_loss"] = [3.0] * 4
+        for name, value in apart.items():
+            run[name] = [*[value] * records, *run[name][records:]]
+        assert faults(run) == found
+
+
 def test_a_d_that_is_too_slow_is_not_taken_for_a_second_sigmoid():
     levels = {"d_loss": 1.41, "g_loss": 0.63, "d_real": 0.54}
     slow = changed(**levels, d_fake_before=0.54, d_fake_after=0.53)
