@@ -1,6 +1,7 @@
 """Runs in which one thing is wrong, beside healthy ones and mended ones.
 
     python -m experiments.failures --seeds 0 1 2 3 4 --healthy 32
+    python -m experiments.failures --judge
 
 Recipe mnist for 600 steps, written down every 100, on batches from all of MNIST. For each
 run: its history, the scores of its images against the test images, what the doctor
@@ -29,10 +30,18 @@ from experiments.common import (
 )
 from ganlib.config import replace
 from ganlib.data import load
+from ganlib.data.transforms import normalize
 from ganlib.losses import discriminator_loss, generator_loss
 from ganlib.metrics import extract_features, nearest_neighbour, score, subsample
-from ganlib.metrics.doctor import sample_measures, statistics_shift
+from ganlib.metrics.doctor import (
+    confusion,
+    judgement,
+    judging,
+    sample_measures,
+    statistics_shift,
+)
 from ganlib.recipes import recipe
+from ganlib.results import load_result
 from ganlib.sampling import pixels_of, sample_noise
 from ganlib.training import (
     TrainState,
@@ -48,8 +57,10 @@ from ganlib.training import (
 NAME = "failures"
 RECORDS = 6
 STEPS = 100  # in a record
+LONG_RECORDS = 18  # until images are known by heart
 HEALTHY = recipe("mnist", epochs=RECORDS)
 COUNT = 2_000  # images behind each score
+HEAD_START = 600  # steps
 KNOWN = 100  # images that are to be learned by heart
 SHOWN = 16
 
@@ -157,6 +168,20 @@ def with_batchnorm(state: TrainState) -> None:
     )
 
 
+def head_start(state: TrainState) -> None:
+    """D learns alone for HEAD_START steps, against an untrained G."""
+    config = state.config
+    loss = partial(discriminator_loss, real_label=config.real_label)
+    pixels = load("mnist", fallback=False).pixels
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        for _ in range(HEAD_START):
+            batch = torch.randint(len(pixels), (config.batch_size,))
+            real = normalize(pixels[batch])
+            z = noise_for(state, real)
+            discriminator_step(state.G, state.D, state.optimizer_d, real, z, loss=loss)
+
+
 class Case(NamedTuple):
     """What differs from the healthy run."""
 
@@ -166,21 +191,14 @@ class Case(NamedTuple):
     images: int | None = None  # of MNIST; None: all
 
 
-STRONG_D = {"learning_rate_d": 2e-2, "r1_weight": 0.0, "real_label": 1.0}
-TEXTBOOK = {
-    "architecture": "mlp",
-    "beta2": 0.999,
-    "r1_weight": 0.0,
-    "real_label": 1.0,
-}
+UNHELD = {"r1_weight": 0.0, "real_label": 1.0}  # nothing holds D back
 CASES = {
     "healthy": Case(),
-    "D wins": Case(STRONG_D),
+    "D wins": Case({"learning_rate_g": HEALTHY.learning_rate_g / 100}),
+    "D's rate too high": Case({**UNHELD, "learning_rate_d": 2e-2}),
     "D too slow": Case({"learning_rate_d": HEALTHY.learning_rate_d / 20}),
-    "saturating loss, strong D": Case(
-        {"learning_rate_d": 5e-3, "r1_weight": 0.0, "loss": "saturating"}
-    ),
-    "beta1 0.9": Case({**TEXTBOOK, "beta1": 0.9}),
+    "saturating loss": Case({**UNHELD, "loss": "saturating"}, rebuild=head_start),
+    "beta1 0.9": Case({"beta1": 0.9}),
     "data in 0..1": Case(turn=unscaled_turn),
     "labels swapped": Case(turn=swapped_turn),
     "sigmoid twice": Case(rebuild=with_sigmoid),
@@ -189,14 +207,25 @@ CASES = {
     "BatchNorm over a mixed batch": Case(
         {"r1_weight": 0.0}, mixed_turn, with_batchnorm
     ),
-    "100 images": Case({"r1_weight": 0.0}, images=KNOWN),
+    "100 images": Case({"epochs": LONG_RECORDS}, images=KNOWN),
 }
 SAMPLING_FAULTS = "noise from rand", "foreign BatchNorm statistics"
 # Where the mend is not the whole healthy recipe.
 MENDED = {
-    "saturating loss, strong D": Case({"learning_rate_d": 5e-3, "r1_weight": 0.0}),
-    "beta1 0.9": Case({**TEXTBOOK, "beta1": 0.5}),
+    "saturating loss": Case(UNHELD, rebuild=head_start),
+    "no detach, no zero_grad": Case({"r1_weight": 0.0}),
+    "100 images": Case({"epochs": LONG_RECORDS}),
     "BatchNorm over a mixed batch": Case({"r1_weight": 0.0}, rebuild=with_batchnorm),
+}
+
+# Faults at other strengths, one run each, on which nothing of the doctor was set.
+DOSE_SEED = 5
+DOSES = {
+    "D wins": Case({"learning_rate_g": HEALTHY.learning_rate_g / 50}),
+    "D's rate too high": Case({**UNHELD, "learning_rate_d": 1e-2}),
+    "D too slow": Case({"learning_rate_d": HEALTHY.learning_rate_d / 10}),
+    "beta1 0.9": Case({"beta1": 0.8}),
+    "noise of one number": Case({"latent_dim": 2}),
 }
 
 
@@ -242,7 +271,7 @@ def make(kind: str, name: str, seed: int) -> Iterator[dict[str, Any]]:
 
     After a healthy run of the first seeds the faults of sampling follow.
     """
-    case = (MENDED if kind == "mended" else CASES)[name]
+    case = {"mended": MENDED, "dose": DOSES}.get(kind, CASES)[name]
     state = new_state(replace(HEALTHY, seed=seed, **case.changes))
     if case.rebuild is not None:
         case.rebuild(state)
@@ -283,15 +312,40 @@ def work(job: tuple[str, str, int]) -> list[dict[str, Any]]:
     return list(make(*job))
 
 
+def judge(runs: list[dict[str, Any]]) -> None:
+    """Print what the doctor says of the runs on which it was not set."""
+    doses = [run for run in runs if run["kind"] == "dose"]
+    for name, some in (("new seeds", judging(runs)), ("other strengths", doses)):
+        for with_samples in (True, False):
+            pairs = confusion(some, with_samples=with_samples)
+            print(name, "with samples" if with_samples else "history alone")
+            for (truth, said), count in sorted(pairs.items()):
+                print(f"{count:4}  {truth:28}  {said}")
+            print(judgement(pairs), flush=True)
+
+
 def main() -> None:
     made = parser(__doc__, seeds=5, resumes=True)
     made.add_argument("--healthy", type=int, default=32, metavar="N")
-    made.add_argument("--only", nargs="*", metavar="CASE")
+    made.add_argument(
+        "--only", nargs="+", metavar="CASE", help="with --fresh: forget these alone"
+    )
     made.add_argument("--workers", type=int, default=2)
+    made.add_argument(
+        "--judge", action="store_true", help="hold the doctor against the stored runs"
+    )
     options = made.parse_args()
+    if options.judge:
+        judge(load_result(NAME)["runs"])
+        return
     torch.set_num_threads(1)
     facts = {"config": vars(HEALTHY), "steps": STEPS, "count": COUNT}
-    result = begin(NAME, facts, out=options.out, fresh=options.fresh)
+    all_anew = options.fresh and not options.only
+    result = begin(NAME, facts, out=options.out, fresh=all_anew)
+    if options.fresh and options.only:
+        result["runs"] = [
+            run for run in result["runs"] if run["case"] not in options.only
+        ]
     images = read_images(NAME, options.out)
     _, real = references("mnist", 28)
     result["real"] = sample_measures(subsample(real, COUNT))
@@ -303,6 +357,7 @@ def main() -> None:
         for name in cases
         if name != "healthy"
     ]
+    jobs += [("dose", name, DOSE_SEED) for name in DOSES]
     jobs += [("healthy", "healthy", seed) for seed in range(options.healthy)]
     jobs = [job for job in jobs if job not in have]
     if options.only:

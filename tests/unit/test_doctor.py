@@ -1,6 +1,7 @@
 """The doctor: planted faults, the stored runs of the book, and its command."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,31 +12,57 @@ from ganlib.cli import main
 from ganlib.ema import refresh_batchnorm
 from ganlib.metrics import doctor
 from ganlib.metrics.doctor import (
+    BAND_SEEDS,
+    CAUSES,
+    FAULT_SEEDS,
     LEVELS,
+    LONG,
+    NOTHING,
+    SHORT,
+    WHOLE,
+    Finding,
+    Report,
     bands,
     changed_fields,
+    confusion,
     diagnose,
     healthy_runs,
     healthy_samples,
+    judgement,
+    judging,
     outside,
     resampled,
     sample_measures,
     statistics_shift,
+    suspect,
 )
 from ganlib.models import BatchNormGenerator, Generator
 from ganlib.recipes import recipe
 from ganlib.results import RESULTS, load_result
 from ganlib.sampling import pixels_of, sample_pixels
+from ganlib.training import Record
 
+ROOT = Path(__file__).parents[2]
 MNIST = recipe("mnist")
+
+
+EPOCH = 60_000
 
 
 def healthy_history(epochs=4):
     """The median of the stored healthy runs."""
-    images, _ = healthy_runs()
-    history = {"images_seen": [images * epoch for epoch in range(1, epochs + 1)]}
+    history = {"images_seen": [EPOCH * epoch for epoch in range(1, epochs + 1)]}
     for name in LEVELS:
-        history[name] = [middle for _, middle, _ in bands(name)][:epochs]
+        middles = [middle for _, middle, _ in bands(WHOLE, name, EPOCH)]
+        history[name] = middles[:epochs]
+    return history
+
+
+def short_history():
+    """The median of the short ones, in records of a sixth of an epoch."""
+    history = {"images_seen": healthy_runs(SHORT)[0]["images_seen"]}
+    for name in LEVELS:
+        history[name] = [middle for _, middle, _ in bands(SHORT, name, EPOCH / 6)]
     return history
 
 
@@ -46,7 +73,7 @@ def changed(**levels):
 
 
 def samples(**measures):
-    return {**healthy_samples(), "statistics_shift": 0.0, **measures}
+    return {**healthy_samples(long=False), "statistics_shift": 0.0, **measures}
 
 
 def faults(history, **known):
@@ -57,9 +84,10 @@ def faults(history, **known):
 
 
 def test_a_healthy_run_has_nothing_unusual():
-    report = diagnose(healthy_history(), samples=samples(), config=MNIST)
-    assert report.findings == [] and report.unjudged == []
-    assert str(report) == "Nothing unusual."
+    for history in healthy_history(), short_history():
+        report = diagnose(history, samples=samples(), config=MNIST)
+        assert report.findings == [] and report.unjudged == []
+        assert str(report) == "Nothing unusual."
 
 
 PLANTED = {
@@ -90,7 +118,22 @@ PLANTED = {
         "d_fake_after": 0.46,
         "g_loss": 0.8,
     },
-    "The numbers lie outside of those of healthy runs": {"d_loss": 1.1},
+    "Every answer of D is one half": {
+        "d_loss": 1.386,
+        "d_real": 0.5,
+        "d_fake_before": 0.5,
+        "d_fake_after": 0.5,
+        "g_loss": 0.693,
+    },
+    "Loss_D is far above that of guessing": {"d_loss": 20.0, "g_loss": 10.0},
+    "D knows real images and not generated ones": {
+        "d_loss": 1.4,
+        "d_real": 0.9,
+        "d_fake_before": 0.5,
+        "d_fake_after": 0.5,
+        "g_loss": 0.85,
+    },
+    "The numbers lie outside of those of healthy runs": {"d_loss": 1.0},
 }
 
 
@@ -105,7 +148,7 @@ def test_a_planted_fault_is_named_and_no_other(fault):
     [
         ({"difference": 5.0}, "The samples are too much alike"),
         ({"largest_class": 0.9}, "The samples are too much alike"),
-        ({"black": 0.1}, "The background of the samples is not black"),
+        ({"black": 0.05}, "The background of the samples is not black"),
         ({"legible": 0.1}, "The samples are no digits"),
         ({"statistics_shift": 0.1}, "G's BatchNorm statistics are not its own"),
     ],
@@ -122,10 +165,71 @@ def test_a_number_that_is_not_finite_ends_the_diagnosis(value):
     assert "finite" in finding.fault and "epoch 3" in finding.sees
 
 
+def test_a_d_that_won_and_lost_its_lead_has_not_won():
+    history = healthy_history()
+    apart = {"d_real": 0.95, "d_fake_after": 0.02}
+    for records, late, found in ((1, 0.3, []), (2, 0.1, ["D wins"])):
+        run = {**history, "d_real": [0.7] * 4, "d_fake_after": [late] * 4}
+        run["g_loss"] = [3.0] * 4
+        for name, value in apart.items():
+            run[name] = [*[value] * records, *run[name][records:]]
+        assert faults(run) == found
+
+
 def test_a_d_that_is_too_slow_is_not_taken_for_a_second_sigmoid():
     levels = {"d_loss": 1.41, "g_loss": 0.63, "d_real": 0.54}
     slow = changed(**levels, d_fake_before=0.54, d_fake_after=0.53)
     assert faults(slow, config=MNIST) == ["D cannot tell at all"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "measures", "cause"),
+    [
+        ({}, {"difference": 5.0}, "noise from rand"),
+        ({"g_loss": 0.0, "d_fake_after": 0.002}, None, "labels swapped"),
+        ({"g_loss": 0.0, "d_fake_after": 1e-9}, None, "saturating loss"),
+        (
+            {
+                "d_loss": 1.0,
+                "g_loss": 1.5,
+                "d_real": 0.62,
+                "d_fake_before": 0.35,
+                "d_fake_after": 0.25,
+            },
+            {"difference": 5.0},
+            "noise of one number",
+        ),
+        (
+            {
+                "d_loss": 0.8,
+                "g_loss": 2.4,
+                "d_real": 0.7,
+                "d_fake_before": 0.25,
+                "d_fake_after": 0.16,
+            },
+            None,
+            "data in 0..1",
+        ),
+        (
+            {
+                "d_loss": 0.8,
+                "g_loss": 1.9,
+                "d_real": 0.7,
+                "d_fake_before": 0.22,
+                "d_fake_after": 0.2,
+            },
+            None,
+            "100 images",
+        ),
+    ],
+)
+def test_the_cause_comes_first_of_which_history_and_samples_tell(
+    levels, measures, cause
+):
+    known = None if measures is None else samples(**measures)
+    report = diagnose(changed(**levels), samples=known, config=MNIST)
+    assert suspect(report) == cause
+    assert report.findings[0].first == CAUSES[cause].mend
 
 
 # The runs that the book has stored. The levels of the rules were set with these before
@@ -175,24 +279,24 @@ def test_each_stored_fault_is_named():
         assert faults(columns(rows)) == [NAMED[what]], name
 
 
-def test_a_healthy_run_lies_within_the_bands_of_the_others(monkeypatch):
-    images, runs = healthy_runs()
-    for left_out in range(len(runs)):
-        others = runs[:left_out] + runs[left_out + 1 :]
-        monkeypatch.setattr(doctor, "healthy_runs", lambda o=others: (images, o))
-        history = dict(runs[left_out])
-        seen = [images * epoch for epoch in range(1, len(history["d_loss"]) + 1)]
-        assert faults({**history, "images_seen": seen}, config=MNIST) == []
+@pytest.mark.parametrize("name", [SHORT, WHOLE])
+def test_a_healthy_run_lies_within_the_bands_of_the_others(name, monkeypatch):
+    known = {one: healthy_runs(one) for one in (SHORT, WHOLE)}
+    for left_out, run in enumerate(known[name]):
+        others = known[name][:left_out] + known[name][left_out + 1 :]
+        now = {**known, name: others}
+        monkeypatch.setattr(doctor, "healthy_runs", now.__getitem__)
+        assert faults(run, config=MNIST) == []
 
 
 @pytest.mark.parametrize("name", ["textbook-tuned", "mnist-long"])
 def test_a_shipped_network_is_healthy_and_uniform_noise_is_seen(name):
     G, config = load_generator(name)
     normal = sample_measures(sample_pixels(G, config.latent_dim, count=600, seed=3))
-    assert faults(healthy_history(), samples=normal) == []
+    assert faults(healthy_history(17), samples=normal) == []
     noise = torch.rand(600, config.latent_dim, generator=torch.manual_seed(0))
     uniform = sample_measures(pixels_of(G, noise))
-    assert faults(healthy_history(), samples=uniform) == [
+    assert faults(healthy_history(17), samples=uniform) == [
         "The samples are too much alike"
     ]
 
@@ -202,11 +306,27 @@ def test_a_shipped_network_is_healthy_and_uniform_noise_is_seen(name):
 
 def test_passes_are_made_of_shorter_and_of_longer_records():
     values, seen = [1.0, 3.0, 8.0], [10.0, 20.0, 40.0]
-    assert resampled(values, seen, 20.0, 9) == pytest.approx([2.0, 8.0])
-    assert resampled(values, seen, 5.0, 9) == pytest.approx([1, 1, 3, 3, 8, 8, 8, 8])
-    assert resampled(values, seen, 30.0, 9) == pytest.approx([4.0])
-    assert resampled(values, seen, 50.0, 9) == []
-    assert resampled(values, seen, 10.0, 2) == pytest.approx([1.0, 3.0])
+    assert resampled(values, seen, 20.0) == pytest.approx([2.0, 8.0])
+    assert resampled(values, seen, 5.0) == pytest.approx([1, 1, 3, 3, 8, 8, 8, 8])
+    assert resampled(values, seen, 30.0) == pytest.approx([4.0])
+    assert resampled(values, seen, 50.0) == []
+
+
+def test_a_band_leaves_out_the_edges_of_the_runs(monkeypatch):
+    runs = [{"d_loss": [value], "images_seen": [10.0]} for value in range(101)]
+    monkeypatch.setattr(doctor, "healthy_runs", lambda name: runs)
+    assert bands(SHORT, "d_loss", 10.0) == [pytest.approx((5, 50, 95))]
+
+
+def test_the_bands_are_of_the_seeds_that_judge_nothing():
+    runs = load_result(SHORT)["runs"]
+    healthy = [run for run in runs if run["kind"] == "healthy"]
+    assert len(healthy_runs(SHORT)) == BAND_SEEDS >= 20
+    judges = judging(runs)
+    assert {run["kind"] for run in judges} == {"healthy", "fault"}
+    assert len(healthy) == BAND_SEEDS + sum(run["kind"] == "healthy" for run in judges)
+    for run in judges:
+        assert run["seed"] >= (BAND_SEEDS if run["kind"] == "healthy" else FAULT_SEEDS)
 
 
 def test_outside_counts_in_widths_of_the_band():
@@ -275,10 +395,85 @@ def test_the_hinge_loss_is_not_judged():
 
 
 def test_a_run_shorter_than_the_bands_is_not_compared_with_them():
-    history = {**healthy_history(1), "d_loss": [1.1], "images_seen": [20_000.0]}
-    report = diagnose(history, config=MNIST)
+    history = {**healthy_history(1), "d_loss": [1.0], "images_seen": [5_000.0]}
+    report = diagnose(history, samples=samples(black=0.0), config=MNIST)
     assert report.findings == []
-    assert any("20,000" in text for text in report.unjudged)
+    for words in ("5,000", "samples"):
+        assert any(words in text for text in report.unjudged), words
+
+
+def test_what_comes_after_the_bands_is_not_judged():
+    history = healthy_history(17)
+    last = {name: [*values, values[-1]] for name, values in history.items()}
+    last["images_seen"][-1] = 18 * EPOCH
+    for known, said in ((history, []), (last, [f"{17 * EPOCH:,}"])):
+        unjudged = diagnose(known, samples=samples(), config=MNIST).unjudged
+        assert all(text in unjudged[0] for text in said) and len(unjudged) == len(said)
+
+
+def test_samples_of_a_long_run_are_held_to_more():
+    middling = samples(legible=0.7 * healthy_samples(long=False)["legible"])
+    for images, found in ((EPOCH, []), (LONG, ["The samples are no digits"])):
+        history = {**healthy_history(1), "images_seen": [images]}
+        assert faults(history, samples=middling) == found
+
+
+# The doctor judged
+
+
+def test_a_confusion_matrix_of_planted_runs():
+    def run(kind, case, **levels):
+        history = {**short_history(), **{k: [v] * 6 for k, v in levels.items()}}
+        rows = zip(
+            *(history[name] for name in LEVELS), history["images_seen"], strict=True
+        )
+        records = [Record(0, *row, 0.0) for row in rows]
+        return {"kind": kind, "case": case, "history": records, "samples": samples()}
+
+    runs = [
+        run("healthy", "healthy"),
+        run("healthy", "healthy", d_loss=20.0),
+        run("fault", "saturating loss", g_loss=-0.5),
+        run("fault", "saturating loss"),
+        run("fault", "D wins", g_loss=-0.5),
+    ]
+    pairs = confusion(runs)
+    assert pairs == {
+        (NOTHING, NOTHING): 1,
+        (NOTHING, "D's rate too high"): 1,
+        ("saturating loss", "saturating loss"): 1,
+        ("saturating loss", NOTHING): 1,
+        ("D wins", "saturating loss"): 1,
+    }
+    counted = judgement(pairs)
+    assert counted == (3, 2, 1, 2, 1)
+    assert (counted.faults, counted.named, counted.alarms) == (3, 1, 1)
+
+
+def test_samples_count_only_where_they_are_asked_for():
+    one = {
+        "kind": "fault",
+        "case": "foreign BatchNorm statistics",
+        "history": [
+            Record(0, *row, 0.0)
+            for row in zip(
+                *(short_history()[name] for name in doctor.COLUMNS), strict=True
+            )
+        ],
+        "samples": samples(statistics_shift=0.2),
+    }
+    assert confusion([one]) == {(one["case"], one["case"]): 1}
+    assert confusion([one], with_samples=False) == {(one["case"], NOTHING): 1}
+
+
+def test_a_cause_that_has_no_name_is_another():
+    report = Report([Finding("Odd", "It is.", ("Nobody knows.",), "nothing.")], [])
+    assert suspect(report) == "another"
+
+
+def test_every_fault_that_is_provoked_is_a_cause_that_the_doctor_knows():
+    runs = load_result(SHORT)["runs"]
+    assert {run["case"] for run in runs if run["kind"] == "fault"} == set(CAUSES)
 
 
 # The command
@@ -346,3 +541,10 @@ def refused(path: Path, options, words, capsys, one_sentence):
     out, err = capsys.readouterr()
     assert out == ""
     one_sentence(err.removeprefix("ganlib: "), *words)
+
+
+def test_page_24_has_a_row_for_every_cause():
+    page = json.loads((ROOT / "notebooks" / "24_failures.ipynb").read_text())
+    text = "\n".join("".join(cell["source"]) for cell in page["cells"])
+    rows = re.findall(r"^\| (.+?) \|.*\|.*\|.*\|$", text, flags=re.M)
+    assert set(rows) == {"Fault", "---", *CAUSES}
