@@ -213,7 +213,6 @@ SAMPLING_FAULTS = "noise from rand", "foreign BatchNorm statistics"
 # Where the mend is not the whole healthy recipe.
 MENDED = {
     "saturating loss": Case(UNHELD, rebuild=head_start),
-    "no detach, no zero_grad": Case({"r1_weight": 0.0}),
     "100 images": Case({"epochs": LONG_RECORDS}),
     "BatchNorm over a mixed batch": Case({"r1_weight": 0.0}, rebuild=with_batchnorm),
 }

@@ -704,10 +704,10 @@ def outside_of_the_bands(run: Run) -> Finding | None:
     if stray is None:
         return None
     low, _, high = stray.band
+    start, end = stray.images - stray.part, stray.images
     sees = (
-        f"{WORDS[stray.column]} is {stray.value:.2f} over the last {stray.part:,.0f} "
-        f"of {stray.images:,.0f} images; there healthy runs have {low:.2f} to "
-        f"{high:.2f}."
+        f"{WORDS[stray.column]} is {stray.value:.2f} from image {start:,.0f} to "
+        f"{end:,.0f}; there healthy runs have {low:.2f} to {high:.2f}."
     )
     return finding(
         "The numbers lie outside of those of healthy runs",
