@@ -322,7 +322,7 @@ def _train_own(options: argparse.Namespace) -> None:
 def _pictures(dataset: str, changes: dict[str, Any]) -> tuple[Tensor, list[str]]:
     """The pictures of "folder:PATH", each once, and what was chosen on the way."""
     sizes, others = picture_sizes(dataset)
-    size, sentence = size_for(sizes)
+    size, sentence = size_for(sizes, padded="square=pad" in dataset)
     if "image_size" in changes:
         size, sentence = changes["image_size"], "The size of images was asked for."
     images = load(dataset, fallback=False, size=size, channels=changes.get("channels"))

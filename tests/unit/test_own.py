@@ -90,12 +90,17 @@ def test_grey_stays_grey_and_few_are_changed():
     assert not many.augment_color and not many.augment_cutout
     assert "7 pictures are grey" in sentences[0]
     assert "1,000 pictures are held out" in sentences[1]
+    assert "D sees all images as they are" in sentences[2]
 
 
 def test_what_is_asked_for_stays():
     asked = {"batch_size": 7, "augment_color": False, "seed": 3}
-    config, _ = config_for(bytes_of(60), "folder:x", asked)
+    asked |= {"random_flip": True}
+    config, sentences = config_for(bytes_of(60), "folder:x", asked)
     assert {name: getattr(config, name) for name in asked} == asked
+    text = " ".join(sentences)
+    assert "7 a step" in text and "mirrored" in text and "hole" in text
+    assert "changed colours" not in text and "Nothing is mirrored" not in text
 
 
 def test_too_few_pictures(says):
