@@ -321,11 +321,14 @@ def _train_own(options: argparse.Namespace) -> None:
 
 def _pictures(dataset: str, changes: dict[str, Any]) -> tuple[Tensor, list[str]]:
     """The pictures of "folder:PATH", each once, and what was chosen on the way."""
-    size, sentence = size_for(picture_sizes(dataset))
+    sizes, others = picture_sizes(dataset)
+    size, sentence = size_for(sizes, padded="square=pad" in dataset)
     if "image_size" in changes:
         size, sentence = changes["image_size"], "The size of images was asked for."
     images = load(dataset, fallback=False, size=size, channels=changes.get("channels"))
     pixels, said = without_duplicates(images.pixels), [sentence]
+    if others:
+        said.append(f"{others:,} other files are no pictures and are left alone.")
     left_out = len(images.pixels) - len(pixels)
     if left_out:
         said.append(f"{left_out:,} of the pictures repeat others and are left out.")

@@ -60,10 +60,15 @@ OWN = Config(
 # What is trained
 
 
-def size_for(sizes: Sequence[tuple[int, int]]) -> tuple[int, str]:
+def size_for(
+    sizes: Sequence[tuple[int, int]], *, padded: bool = False
+) -> tuple[int, str]:
     """(width, height) of all pictures -> the side to train at, and why.
 
     The larger of SIZES that the smaller side of at least half of them has.
+
+    Args:
+        padded: whether all of a picture is kept, and not the square in its middle.
     """
     shorter = [min(size) for size in sizes] or [SIZES[0]]
     middle = median(shorter)
@@ -71,7 +76,8 @@ def size_for(sizes: Sequence[tuple[int, int]]) -> tuple[int, str]:
     why = f"of half of them the shorter side has {middle:.0f} pixels or more"
     if len(set(sizes)) == 1:
         why = f"they are {sizes[0][0]}x{sizes[0][1]}"
-    sentence = f"Images are {side}x{side}, since {why}; a long side is cut to a square."
+    square = "the whole of it" if padded else "the square in its middle"
+    sentence = f"Images are {side}x{side}, since {why}; of each, {square} is taken."
     small = sum(one < side for one in shorter)
     if small:
         sentence += f" {small:,} of {len(sizes):,} are smaller and are enlarged."
@@ -108,9 +114,18 @@ def config_for(
             f"There are {count} different pictures in {dataset.partition(':')[2]}; "
             f"{LEAST} are the least to learn from, and some hundreds are better."
         )
+    learned = len(hold_out(pixels)[0])
+    chosen: dict[str, Any] = {
+        "dataset": dataset,
+        "image_size": side,
+        "channels": channels,
+        "batch_size": OWN.batch_size if learned < 2_000 else 64,
+    }
+    if learned < FEW:
+        chosen |= {"augment_shift": side // 8, "augment_cutout": 0.5}
+        chosen |= {"augment_color": True}
+    config = replace(OWN, **chosen | changes)
     sentences = []
-    chosen: dict[str, Any] = {"dataset": dataset, "image_size": side}
-    chosen["channels"] = channels
     if channels == 1:
         sentences.append("All pictures are grey, so images have 1 channel.")
     else:
@@ -119,20 +134,29 @@ def config_for(
             "Images have 3 channels, for colours."
             + (f" {grey:,} pictures are grey, and stay so." if grey else "")
         )
-    learned = len(hold_out(pixels)[0])
-    chosen["batch_size"] = OWN.batch_size if learned < 2_000 else 64
     sentences.append(
         f"{count - learned:,} pictures are held out, to say when to stop; "
-        f"{learned:,} are learned from, {chosen['batch_size']} a step."
+        f"{learned:,} are learned from, {config.batch_size} a step."
     )
-    if learned < FEW:
-        chosen |= {"augment_shift": side // 8, "augment_cutout": 0.5}
-        chosen |= {"augment_color": True}
+    seen = {
+        "shifted": config.augment_shift,
+        "in changed colours": config.augment_color,
+        "with a hole": config.augment_cutout,
+        "half of them mirrored": config.random_flip,
+    }
+    how = ", ".join(name for name, value in seen.items() if value)
+    sentences.append(
+        f"D sees all images, real and generated, {how}: of few pictures it soon knows "
+        "each by heart."
+        if how
+        else "D sees all images as they are."
+    )
+    if not config.random_flip:
         sentences.append(
-            "They are few, so D sees all images, real and generated, shifted, in "
-            "changed colours and with a hole: else it soon knows them by heart."
+            "Nothing is mirrored; --set random_flip=true where left and right may be "
+            "exchanged."
         )
-    return replace(OWN, **chosen | changes), sentences
+    return config, sentences
 
 
 # Where it starts

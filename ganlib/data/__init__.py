@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganlib.data.image_folder import image_sizes, read_image_folder
+from ganlib.data.folder_facts import image_sizes
+from ganlib.data.image_folder import read_image_folder
 from ganlib.data.mnist import FOLDERS, MissingDataError, data_root, fetch
 from ganlib.errors import GanlibError
 
@@ -133,8 +134,11 @@ def load(
         return _draw_avatars(train) if faces else _load_digits()
 
 
-def picture_sizes(name: str) -> list[tuple[int, int]]:
-    """(width, height) of each picture of "folder:PATH", before it is made square."""
+def picture_sizes(name: str) -> tuple[list[tuple[int, int]], int]:
+    """(width, height) of each picture of "folder:PATH", before it is made square.
+
+    And how many files there are no pictures; see `image_sizes`.
+    """
     path, _ = _split_options(name.partition(":")[2])
     return image_sizes(path)
 

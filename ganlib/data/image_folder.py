@@ -113,7 +113,12 @@ def read_image_folder(
     """
     form = Form(size, 3 if channels is None else channels, square, ground)
     form.check()
-    place = _find(source)
+    place = Path(os.path.expanduser(source))
+    if not os.path.isdir(place) and not os.path.isfile(place):
+        raise GanlibError(
+            f"There is no folder or zip {str(source)!r}; give the place of your images."
+        )
+    place = place.resolve()
     with nullcontext() if place.is_dir() else _open_zip(place) as archive:
         files = _list_images(place, archive)
         divided = {name.split("/")[0] for name in files} == {"train", "test"}
@@ -148,35 +153,6 @@ def read_image_folder(
     classes = sorted({class_of[name] for name in class_of if name not in skipped})
     labels = torch.tensor([classes.index(class_of[name]) for name in names])
     return pixels, labels, tuple(classes), divided
-
-
-def image_sizes(source: Path | str) -> list[tuple[int, int]]:
-    """(width, height) of each image in a folder or a zip, from its first bytes.
-
-    Those of which it cannot be read are left out. Raises GanlibError as
-    `read_image_folder` does.
-    """
-    place, sizes = _find(source), []
-    with nullcontext() if place.is_dir() else _open_zip(place) as archive:
-        for name in _list_images(place, archive):
-            # Which error it is depends on format and fault.
-            with (
-                suppress(Exception),
-                archive.open(name) if archive else open(place / name, "rb") as file,
-                Image.open(file, formats=formats()) as opened,
-            ):
-                sizes.append(opened.size)
-    return sizes
-
-
-def _find(source: Path | str) -> Path:
-    """The folder or zip that is meant; GanlibError if there is none."""
-    place = Path(os.path.expanduser(source))
-    if not os.path.isdir(place) and not os.path.isfile(place):
-        raise GanlibError(
-            f"There is no folder or zip {str(source)!r}; give the place of your images."
-        )
-    return place.resolve()
 
 
 def _class_of(name: str, place: Path) -> str:

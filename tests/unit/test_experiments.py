@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from experiments import (
     generalization,
     gpu_check,
     mode_collapse,
+    own,
     stale,
     stopping,
 )
@@ -749,3 +751,50 @@ def test_requests_are_drawn_in_turn_with_their_labels():
     assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
     z = sample_inputs(7, 3, seed=1, classes=3)
     assert torch.equal(pixels, pixels_of(state.sampling_generator, z))
+
+
+# A hundred pictures
+
+
+class Seeing(nn.Module):
+    """A D that keeps the least and the largest value of what it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.1))
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append((images.min().item(), images.max().item()))
+        return self.scale * images.mean(dim=(1, 2, 3))
+
+
+def test_the_broken_arm_changes_real_images_alone():
+    state = new_state(own.config_of("32 real side only", 0))
+    state.D = Seeing()
+    state.optimizer_d = torch.optim.SGD(state.D.parameters(), lr=0.0)
+    turn = partial(own.real_side_turn, own.config_of("32 changed", 0))
+    turn(state, torch.ones(4, 3, 32, 32))
+    real, fake, again = state.D.seen
+    assert real[0] < 0.9, "shifted in from -1, and holes of 0"
+    assert -1 <= min(fake[0], again[0]) and max(fake[1], again[1]) <= 1
+
+
+@pytest.mark.parametrize("arm", own.ARMS)
+def test_an_arm_does_what_it_is_called(arm):
+    size, start, changed = own.ARMS[arm]
+    config = own.config_of(arm, 3)
+    assert (config.image_size, config.seed) == (size, 3) and arm.startswith(str(size))
+    assert ("from faces" in arm) == (start is not None)
+    assert bool(config.augment_cutout) == (changed in ("all", "controlled"))
+    assert bool(config.augment_target) == ("controlled" in arm)
+    batches = own.epoch_of(size, 100, 32, torch.device("cpu"))
+    assert [len(batch) for batch in batches] == [32] * own.EPOCH[size]
+
+
+def test_drawings_are_made_smaller_by_the_means_of_squares():
+    pixels = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    pixels[0, 0, :2, 0] = 200
+    smaller = own.at(32, pixels)
+    assert smaller.shape == (1, 1, 32, 32)
+    assert smaller[0, 0, 0, 0] == 100 and smaller.sum() == 100

@@ -1,6 +1,7 @@
 """Training on a folder of one's own: what is chosen, kept and said, on tiny folders."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from ganlib import own, stopping, transfer
 from ganlib.checkpoint import GENERATOR, load_checkpoint, load_generator
 from ganlib.cli import main
 from ganlib.config import Config, replace
+from ganlib.data.folder_facts import image_sizes
 from ganlib.metrics import load_feature_extractor
 from ganlib.own import config_for, nearest_start, size_for, without_duplicates
 from ganlib.stopping import Measure, Watch, features_of, hold_out
@@ -88,12 +90,17 @@ def test_grey_stays_grey_and_few_are_changed():
     assert not many.augment_color and not many.augment_cutout
     assert "7 pictures are grey" in sentences[0]
     assert "1,000 pictures are held out" in sentences[1]
+    assert "D sees all images as they are" in sentences[2]
 
 
 def test_what_is_asked_for_stays():
     asked = {"batch_size": 7, "augment_color": False, "seed": 3}
-    config, _ = config_for(bytes_of(60), "folder:x", asked)
+    asked |= {"random_flip": True}
+    config, sentences = config_for(bytes_of(60), "folder:x", asked)
     assert {name: getattr(config, name) for name in asked} == asked
+    text = " ".join(sentences)
+    assert "7 a step" in text and "mirrored" in text and "hole" in text
+    assert "changed colours" not in text and "Nothing is mirrored" not in text
 
 
 def test_too_few_pictures(says):
@@ -223,12 +230,13 @@ def test_a_folder_of_pictures_gets_there_by_itself(capsys, tmp_path):
     (folder / "notes.txt").write_text("not a picture")
     train(folder)
     said = capsys.readouterr().out
-    for words in ("32x32", "48x40", "3 channels", "12 pictures are held out"):
+    expected = "32x32", "48x40", "3 channels", "12 pictures are held", "1 other files"
+    for words in expected:
         assert words in said
     rows = measures()
     assert [int(row["epoch"]) for row in rows] == [*range(len(rows))]
     best = min(rows, key=lambda row: float(row["kid"]))["epoch"]
-    assert "stop" in said or "has not fallen" in said or "copies" in said
+    assert "has not fallen" in said or "G copies" in said
     assert f"of epoch {best}" in said
     kept, config = load_generator("run")
     assert (config.recipe, config.dataset) == ("own", f"folder:{folder}")
@@ -316,3 +324,24 @@ def test_a_run_is_not_written_over_and_goes_on(tmp_path, capsys, one_sentence):
 
 def test_the_base_is_a_config_that_may_be_trained():
     assert isinstance(own.OWN, Config) and own.OWN.recipe == "own"
+
+
+# What a folder holds
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_sizes_are_read_and_other_files_counted(tmp_path, zipped):
+    folder = draw(tmp_path / "mine", 2, size=(9, 5))
+    draw(folder, 1, size=(7, 8), mode="L")
+    (folder / "broken.png").write_bytes(b"half")
+    (folder / "notes.txt").write_text("x")
+    (folder / ".hidden").write_text("x")
+    if zipped:
+        folder = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    sizes, others = image_sizes(folder)
+    assert sorted(sizes) == [(7, 8), (9, 5), (9, 5)] and others == 1
+
+
+def test_a_place_that_is_not_there(says):
+    with says("no folder or zip 'nosuch'"):
+        image_sizes("nosuch")
