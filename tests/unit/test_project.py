@@ -18,7 +18,16 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LAYERS = [
     {"errors"},
     {"config", "files"},
-    {"recipes", "data", "losses", "models", "sampling", "augment", "plotting"},
+    {
+        "recipes",
+        "data",
+        "losses",
+        "models",
+        "sampling",
+        "augment",
+        "plotting",
+        "latent",
+    },
     {"ema"},
     {"training"},
     {"checkpoint", "results", "export", "tensorboard", "widgets", "jovian"},

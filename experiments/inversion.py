@@ -1,0 +1,391 @@
+"""Into G and back: inversion, directions of attributes, truncation, two kinds of walk.
+
+    python -m experiments.inversion invert --networks mnist avatars-dcgan
+    python -m experiments.inversion edit --networks avatars-dcgan
+    python -m experiments.inversion truncate --networks mnist avatars-dcgan
+    python -m experiments.inversion walk --networks mnist avatars-dcgan
+
+A seed stands for noise and for the choice of test images; the networks are those that
+ship. `invert` was tuned on training digits and seed 0: see TRIED.
+"""
+
+import itertools
+import statistics
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize as to_unit
+
+from experiments.common import begin, over_seeds, parser
+from ganlib.checkpoint import load_generator
+from ganlib.config import Config
+from ganlib.data import load
+from ganlib.data.avatars import ATTRIBUTES, VALUE_COUNTS
+from ganlib.data.transforms import denormalize, normalize
+from ganlib.latent import (
+    Inversion,
+    attribute_direction,
+    invert,
+    principal_directions,
+    slerp,
+)
+from ganlib.metrics import (
+    count_in_balls,
+    extract_features,
+    knn_radii,
+    load_classifier,
+    nearest_neighbour,
+    precision_recall_density_coverage,
+    subsample,
+)
+from ganlib.metrics.classifiers import attributes_of
+from ganlib.sampling import pixels_of, sample_images, sample_noise
+
+NAME = "inversion"
+PRIOR = 3e-3  # of those TRIED, the one whose z has the length of noise
+TRIED = (0, 1e-3, 3e-3, 1e-2, 3e-2)
+BUDGETS = {  # pictures of each set, starts and steps for each
+    "mnist": (40, 8, 600),
+    "avatars-dcgan": (10, 8, 200),
+}
+NEIGHBOURS = 2_000  # samples of G among which the nearest is looked for
+FIND, FRESH = 6_000, 300  # noise that directions come from, and that tests them
+LENGTHS = (1.0, 2.0, 3.0, 4.0)  # of a step along a direction
+RANDOM = 3  # random directions behind the control
+TRUNCATIONS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+SAMPLES = 2_000  # behind precision and recall
+PAIRS = 1_000  # walks
+PLACES = (0.0, 0.125, 0.25, 0.375, 0.5)  # on a walk; the rest is its mirror image
+
+
+@cache
+def network(name: str) -> tuple[nn.Module, Config]:
+    return load_generator(name)
+
+
+@cache
+def test_pixels(dataset: str) -> Tensor:
+    return load(dataset, train=False, fallback=False).pixels
+
+
+def chosen(images: Tensor, count: int, seed: int) -> Tensor:
+    """`count` of the images (N, ...), others for another seed."""
+    source = torch.Generator().manual_seed(seed)
+    return images[torch.randperm(len(images), generator=source)[:count]]
+
+
+# Inversion
+
+
+def picture_sets(name: str, count: int, seed: int) -> dict[str, Tensor]:
+    """Pictures to invert, in -1..1: those that G knows less and less."""
+    G, config = network(name)
+    unseen = normalize(chosen(test_pixels(config.dataset), count, seed))
+    sets = {
+        "own": sample_images(G, own_noise(name, count, seed)),
+        "unseen": unseen,
+        "upside down": unseen.flip(2, 3),
+    }
+    if config.dataset == "mnist":
+        fashion = chosen(test_pixels("fashion-mnist"), count, seed)
+        sets["fashion"] = normalize(fashion)
+    source = torch.Generator().manual_seed(seed)
+    sets["noise"] = torch.rand(unseen.shape, generator=source) * 2 - 1
+    return sets
+
+
+def own_noise(name: str, count: int, seed: int) -> Tensor:
+    """The noise behind the set "own": other than that of the starts."""
+    return sample_noise(count, network(name)[1].latent_dim, seed=1000 + seed)
+
+
+def read(dataset: str, images: Tensor) -> Tensor:
+    """What the classifier sees: a digit (N, 1), or seven attributes (N, 7)."""
+    classifier = load_classifier(dataset)
+    features = extract_features(classifier, denormalize(images))
+    if dataset == "mnist":
+        return classifier.head(features).argmax(dim=1, keepdim=True)
+    return attributes_of(classifier.head(features).detach())[0]
+
+
+def in_grey_levels(first: Tensor, second: Tensor) -> list[float]:
+    """Root mean square difference of each pair of images, 0..255."""
+    squares = (first - second).square().flatten(1).mean(dim=1)
+    return (127.5 * squares.sqrt()).tolist()
+
+
+def error_by_starts(G: nn.Module, found: Inversion, images: Tensor) -> dict[str, float]:
+    """{starts: mean error of the best of so many}, each start in its turn the first."""
+    count = found.losses.shape[1]
+    drawn = [sample_images(G, z) for z in found.z_by_start.unbind(dim=1)]
+    errors = torch.tensor([in_grey_levels(one, images) for one in drawn]).T
+    means = {}
+    for starts in (1, 2, 4, 6, 8):
+        if starts > count:
+            break
+        best = []
+        for first in range(count):
+            some = [(first + place) % count for place in range(starts)]
+            place = found.losses[:, some].argmin(dim=1)
+            best.append(errors[:, some].gather(1, place[:, None]).mean().item())
+        means[str(starts)] = statistics.mean(best)
+    return means
+
+
+def judge(name: str, images: Tensor, found: Inversion) -> dict:
+    """How near the images found are, how likely their noise, and what they show."""
+    G, config = network(name)
+    samples = sample_images(G, sample_noise(NEIGHBOURS, config.latent_dim, seed=77))
+    nearest = nearest_neighbour(images.flatten(1), samples.flatten(1))[1]
+    kept = read(config.dataset, images) == read(config.dataset, found.images)
+    return {
+        "errors": in_grey_levels(images, found.images),
+        "by_starts": error_by_starts(G, found, images),
+        "nearest": statistics.mean(in_grey_levels(images, samples[nearest])),
+        "lengths": found.z.norm(dim=1).tolist(),
+        "kept": kept.float().mean(dim=0).tolist(),
+    }
+
+
+def compare_noise(name: str, true: Tensor, found: Inversion) -> dict:
+    """Was the noise itself found? By direction, those that move the image most first.
+
+    "correlation": of the places along a direction, true and found; "stretch": how far
+    the image moves along it; "ignored": how far, in grey levels, the image moves if the
+    true noise is replaced by other noise in all but the first 8, 16, 24, … directions.
+    """
+    G, config = network(name)
+    directions, stretches = principal_directions(
+        G, sample_noise(16, config.latent_dim, seed=5)
+    )
+    a, b = true @ directions.T, found.z @ directions.T
+    correlation = [
+        torch.corrcoef(torch.stack(pair))[0, 1].item()
+        for pair in zip(a.T, b.T, strict=True)
+    ]
+    other = sample_noise(len(true), config.latent_dim, seed=6) @ directions.T
+    ignored = {}
+    for kept in range(8, config.latent_dim, 8):
+        mixed = torch.cat([a[:, :kept], other[:, kept:]], dim=1) @ directions
+        pair = sample_images(G, mixed), sample_images(G, true)
+        ignored[str(kept)] = statistics.mean(in_grey_levels(*pair))
+    return {
+        "correlation": correlation,
+        "stretch": stretches.tolist(),
+        "ignored": ignored,
+        "distance": (true - found.z).norm(dim=1).tolist(),
+    }
+
+
+def run_invert(name: str, seed: int) -> dict:
+    G, config = network(name)
+    count, starts, steps = BUDGETS[name]
+    measured = {}
+    sets = picture_sets(name, count, seed)
+    for kind, prior in [*itertools.product(sets, [PRIOR]), ("unseen", 0.0)]:
+        found = invert(
+            G,
+            sets[kind],
+            config.latent_dim,
+            starts=starts,
+            steps=steps,
+            prior=prior,
+            seed=seed,
+        )
+        key = kind if prior else f"{kind}, no prior"
+        measured[key] = judge(name, sets[kind], found)
+        if config.dataset == "avatars" and kind == "unseen":
+            measured[key]["edited"] = edit_drawings(name, sets[kind], found, seed)
+        if kind == "own":
+            true = own_noise(name, count, seed)
+            measured[key]["noise"] = compare_noise(name, true, found)
+        error = statistics.mean(measured[key]["errors"])
+        print(name, seed, key, f"{error:.1f} grey levels", flush=True)
+    return {"starts": starts, "steps": steps, "sets": measured}
+
+
+# Directions
+
+
+@cache
+def found_directions(name: str, seed: int) -> dict[tuple[int, int], Tensor]:
+    """{(attribute, value): direction} from noise of the seed."""
+    G, config = network(name)
+    z = sample_noise(FIND, config.latent_dim, seed=2000 + seed)
+    values = read(config.dataset, sample_images_in_parts(G, z))
+    return {
+        (column, value): attribute_direction(z, values[:, column] == value)
+        for column, count in enumerate(VALUE_COUNTS)
+        for value in range(count)
+    }
+
+
+def sample_images_in_parts(G: nn.Module, z: Tensor) -> Tensor:
+    """Images in -1..1, rounded as bytes are."""
+    return normalize(pixels_of(G, z))
+
+
+def without_others(directions: dict[tuple[int, int], Tensor], column: int, value: int):
+    """A direction less all that it shares with those of the other attributes."""
+    others = torch.stack([one for key, one in directions.items() if key[0] != column])
+    direction = directions[column, value]
+    shared = torch.linalg.pinv(others) @ (others @ direction)
+    return to_unit(direction - shared, dim=0)
+
+
+def step_along(name: str, z: Tensor, direction: Tensor, length: float) -> Tensor:
+    """Attributes (N, 7) of the images a step along a direction away."""
+    G, config = network(name)
+    return read(config.dataset, sample_images_in_parts(G, z + length * direction))
+
+
+def run_edit(name: str, seed: int) -> dict:
+    """Every value of every attribute: wanted and reached, and what else changed.
+
+    Rows hold the share with the wanted value among fresh faces without it, and the
+    share changed of each of the seven attributes.
+    """
+    G, config = network(name)
+    directions = found_directions(name, seed)
+    fresh = sample_noise(FRESH, config.latent_dim, seed=3000 + seed)
+    before = read(config.dataset, sample_images_in_parts(G, fresh))
+    controls = {}
+    ways = to_unit(sample_noise(RANDOM, config.latent_dim, seed=4000 + seed), dim=1)
+    for length in LENGTHS:
+        after = torch.stack([step_along(name, fresh, way, length) for way in ways])
+        controls[str(length)] = (after != before).float().mean(dim=(0, 1)).tolist()
+    rows = []
+    for (column, value), direction in directions.items():
+        lacks = before[:, column] != value
+        alone = without_others(directions, column, value)
+        for kind, way in (("mean difference", direction), ("others removed", alone)):
+            for length in LENGTHS:
+                after = step_along(name, fresh[lacks], way, length)
+                row = {
+                    "attribute": column,
+                    "value": value,
+                    "kind": kind,
+                    "length": length,
+                    "count": int(lacks.sum()),
+                    "success": (after[:, column] == value).float().mean().item(),
+                    "changed": (after != before[lacks]).float().mean(dim=0).tolist(),
+                }
+                rows.append(row)
+    print(name, seed, "edited", flush=True)
+    vectors = [[round(x, 4) for x in one.tolist()] for one in directions.values()]
+    return {"random": controls, "rows": rows, "directions": vectors}
+
+
+def edit_drawings(name: str, drawings: Tensor, found: Inversion, seed: int) -> dict:
+    """Glasses on drawings without, and off those with: counted after inversion."""
+    column = list(ATTRIBUTES).index("glasses")
+    before = read("avatars", drawings)
+    wanted = 1 - before[:, column]
+    directions = found_directions(name, seed)
+    way = torch.stack([directions[column, int(value)] for value in wanted])
+    G, _ = network(name)
+    after = read("avatars", sample_images(G, found.z + 3 * way))
+    others = [place for place in range(len(ATTRIBUTES)) if place != column]
+    return {
+        "success": (after[:, column] == wanted).float().mean().item(),
+        "others changed": (after != before)[:, others].float().mean().item(),
+    }
+
+
+# Truncation and walks
+
+
+@cache
+def reference(dataset: str, count: int) -> tuple[Tensor, Tensor]:
+    """Features of so many test images, and the radii of their balls for precision."""
+    pixels = subsample(test_pixels(dataset), count)
+    features = extract_features(load_classifier(dataset), pixels)
+    return features, knn_radii(features, 3)
+
+
+def sureness(dataset: str, features: Tensor) -> float:
+    """Share of images whose class, or all of whose attributes, have probability 0.9."""
+    logits = load_classifier(dataset).head(features).detach()
+    if dataset == "mnist":
+        probabilities = logits.softmax(dim=1).amax(dim=1)
+    else:
+        probabilities = attributes_of(logits)[1]
+    return (probabilities >= 0.9).float().mean().item()
+
+
+def run_truncate(name: str, seed: int) -> dict:
+    """Precision and recall of samples whose noise is multiplied by a factor."""
+    G, config = network(name)
+    classifier = load_classifier(config.dataset)
+    real, _ = reference(config.dataset, SAMPLES)
+    z = sample_noise(SAMPLES, config.latent_dim, seed=5000 + seed)
+    rows = []
+    for factor in TRUNCATIONS:
+        features = extract_features(classifier, pixels_of(G, factor * z))
+        scores = precision_recall_density_coverage(real, features)
+        row = {"factor": factor, **scores, "sure": sureness(config.dataset, features)}
+        rows.append(row)
+    print(name, seed, "truncated", flush=True)
+    return {"rows": rows}
+
+
+def run_walk(name: str, seed: int) -> dict:
+    """Length of z, precision and sureness at places of straight and of round walks."""
+    G, config = network(name)
+    classifier = load_classifier(config.dataset)
+    real, radii = reference(config.dataset, SAMPLES)
+    noise = sample_noise(2 * PAIRS, config.latent_dim, seed=6000 + seed)
+    start, end = noise.split(PAIRS)
+    rows = []
+    for kind, t in itertools.product(("straight", "round"), PLACES):
+        z = torch.lerp(start, end, t) if kind == "straight" else slerp(start, end, t)
+        features = extract_features(classifier, pixels_of(G, z))
+        near = count_in_balls(features, real, radii) > 0
+        rows.append(
+            {
+                "kind": kind,
+                "t": t,
+                "length": z.norm(dim=1).mean().item(),
+                "precision": near.float().mean().item(),
+                "sure": sureness(config.dataset, features),
+            }
+        )
+    print(name, seed, "walked", flush=True)
+    return {"rows": rows}
+
+
+PARTS = {
+    "invert": run_invert,
+    "edit": run_edit,
+    "truncate": run_truncate,
+    "walk": run_walk,
+}
+
+
+def main() -> None:
+    made = parser(__doc__, seeds=3, resumes=True)
+    made.add_argument("part", choices=PARTS)
+    made.add_argument("--networks", nargs="+", default=list(BUDGETS))
+    options = made.parse_args()
+    torch.set_num_threads(1)
+    facts = {
+        "prior": PRIOR,
+        "find": FIND,
+        "fresh": FRESH,
+        "samples": SAMPLES,
+        "pairs": PAIRS,
+    }
+    result = begin(NAME, facts, out=options.out, fresh=options.fresh)
+    seeds = [seed + 1 for seed in options.seeds]
+    for name in options.networks:
+
+        def one_run(seed: int, name: str = name) -> dict:
+            return PARTS[options.part](name, seed)
+
+        key = {"part": options.part, "network": name}
+        over_seeds(NAME, result, seeds, one_run, out=options.out, **key)
+
+
+if __name__ == "__main__":
+    main()
