@@ -110,9 +110,9 @@ def attribute_direction(z: Tensor, has: Tensor) -> Tensor:
 
 
 def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
-    """Points (N, latent_dim) on the arcs from `start` to `end`: spherical interpolation.
+    """Points (N, latent_dim) on the arcs from `start` to `end`, for t from 0 to 1.
 
-    The angle and the length both change evenly from t = 0 to 1, so that between two
+    Spherical interpolation: the angle and the length change evenly, so that between two
     vectors of one length all points have this length (Shoemake 1985; White 2016).
 
     Args:
