@@ -46,17 +46,17 @@ NAME = "inversion"
 PRIOR = 3e-3  # of those TRIED, the one whose z has the length of noise
 TRIED = (0, 1e-3, 3e-3, 1e-2, 3e-2)
 BUDGETS = {  # pictures of each set, starts and steps for each
-    "mnist": (40, 8, 600),
-    "avatars-dcgan": (10, 8, 200),
+    "mnist": (20, 8, 400),
+    "avatars-dcgan": (8, 6, 150),
 }
 NEIGHBOURS = 2_000  # samples of G among which the nearest is looked for
 FIND, FRESH = 6_000, 300  # noise that directions come from, and that tests them
 LENGTHS = (1.0, 2.0, 3.0, 4.0)  # of a step along a direction
 RANDOM = 3  # random directions behind the control
-TRUNCATIONS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+TRUNCATIONS = (0.3, 0.5, 0.7, 0.85, 1.0, 1.2)
 SAMPLES = 2_000  # behind precision and recall
 PAIRS = 1_000  # walks
-PLACES = (0.0, 0.125, 0.25, 0.375, 0.5)  # on a walk; the rest is its mirror image
+PLACES = (0.0, 0.25, 0.5)  # on a walk; the rest is its mirror image
 
 
 @cache

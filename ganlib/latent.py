@@ -37,7 +37,8 @@ def invert(
     the pixels plus `prior` times the mean square of z. The second term says that z
     should be normal noise, which is what G learned to draw from.
 
-    Source: Lipton and Tripathi 2017; Bora 2017, section 6 (the prior, and restarts).
+    Source: Zhu 2016 and Lipton and Tripathi 2017; the prior and the restarts are those
+    of Bora 2017.
 
     Args:
         G: a generator that takes noise alone; it is used in eval mode, on the device of
@@ -113,7 +114,7 @@ def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
     """Points (N, latent_dim) on the arcs from `start` to `end`, for t from 0 to 1.
 
     Spherical interpolation: the angle and the length change evenly, so that between two
-    vectors of one length all points have this length (Shoemake 1985; White 2016).
+    vectors of one length all points have this length (White 2016).
 
     Args:
         start: (N, latent_dim); none is 0, none is opposite to its end.
