@@ -144,7 +144,7 @@ def judge(name: str, images: Tensor, found: Inversion) -> dict:
         "by_starts": error_by_starts(G, found, images),
         "nearest": statistics.mean(in_grey_levels(images, samples[nearest])),
         "lengths": found.z.norm(dim=1).tolist(),
-        "kept": kept.float().mean(dim=0).tolist(),
+        "kept": shares(kept),
     }
 
 
@@ -254,7 +254,7 @@ def run_edit(name: str, seed: int) -> dict:
     ways = to_unit(sample_noise(RANDOM, config.latent_dim, seed=4000 + seed), dim=1)
     for length in LENGTHS:
         after = torch.stack([step_along(name, fresh, way, length) for way in ways])
-        controls[str(length)] = (after != before).float().mean(dim=(0, 1)).tolist()
+        controls[str(length)] = shares((after != before).flatten(0, 1))
     rows = []
     for (column, value), direction in directions.items():
         lacks = before[:, column] != value
@@ -268,13 +268,22 @@ def run_edit(name: str, seed: int) -> dict:
                     "kind": kind,
                     "length": length,
                     "count": int(lacks.sum()),
-                    "success": (after[:, column] == value).float().mean().item(),
-                    "changed": (after != before[lacks]).float().mean(dim=0).tolist(),
+                    "success": share(after[:, column] == value),
+                    "changed": shares(after != before[lacks]),
                 }
                 rows.append(row)
     print(name, seed, "edited", flush=True)
-    vectors = [[round(x, 4) for x in one.tolist()] for one in directions.values()]
-    return {"random": controls, "rows": rows, "directions": vectors}
+    return {"random": controls, "rows": rows}
+
+
+def share(true: Tensor) -> float:
+    """Of bools (N,): how many are true, 0..1."""
+    return round(true.double().mean().item(), 4)
+
+
+def shares(true: Tensor) -> list[float]:
+    """The same of each column of (N, columns)."""
+    return [share(column) for column in true.unbind(dim=1)]
 
 
 def edit_drawings(name: str, drawings: Tensor, found: Inversion, seed: int) -> dict:
@@ -288,8 +297,8 @@ def edit_drawings(name: str, drawings: Tensor, found: Inversion, seed: int) -> d
     after = read("avatars", sample_images(G, found.z + 3 * way))
     others = [place for place in range(len(ATTRIBUTES)) if place != column]
     return {
-        "success": (after[:, column] == wanted).float().mean().item(),
-        "others changed": (after != before)[:, others].float().mean().item(),
+        "success": share(after[:, column] == wanted),
+        "others changed": share((after != before)[:, others].flatten()),
     }
 
 
