@@ -28,6 +28,7 @@ from ganlib.latent import (
     attribute_direction,
     invert,
     principal_directions,
+    project_out,
     slerp,
 )
 from ganlib.metrics import (
@@ -226,14 +227,6 @@ def sample_images_in_parts(G: nn.Module, z: Tensor) -> Tensor:
     return normalize(pixels_of(G, z))
 
 
-def without_others(directions: dict[tuple[int, int], Tensor], column: int, value: int):
-    """A direction less all that it shares with those of the other attributes."""
-    others = torch.stack([one for key, one in directions.items() if key[0] != column])
-    direction = directions[column, value]
-    shared = torch.linalg.pinv(others) @ (others @ direction)
-    return to_unit(direction - shared, dim=0)
-
-
 def step_along(name: str, z: Tensor, direction: Tensor, length: float) -> Tensor:
     """Attributes (N, 7) of the images a step along a direction away."""
     G, config = network(name)
@@ -258,7 +251,8 @@ def run_edit(name: str, seed: int) -> dict:
     rows = []
     for (column, value), direction in directions.items():
         lacks = before[:, column] != value
-        alone = without_others(directions, column, value)
+        others = [one for key, one in directions.items() if key[0] != column]
+        alone = project_out(direction, torch.stack(others))
         for kind, way in (("mean difference", direction), ("others removed", alone)):
             for length in LENGTHS:
                 after = step_along(name, fresh[lacks], way, length)

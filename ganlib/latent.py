@@ -110,6 +110,27 @@ def attribute_direction(z: Tensor, has: Tensor) -> Tensor:
     return normalize(z[has].mean(dim=0) - z[~has].mean(dim=0), dim=0)
 
 
+def project_out(direction: Tensor, others: Tensor) -> Tensor:
+    """What is left of a direction, as a unit vector, if it must not move along others.
+
+    Source: Shen 2020, section 3.3 (conditional manipulation).
+
+    Args:
+        direction: (latent_dim,).
+        others: (K, latent_dim), directions that are to stay as they are.
+
+    Raises GanlibError if nothing is left.
+    """
+    shared = torch.linalg.pinv(others) @ (others @ direction)
+    rest = direction - shared
+    if rest.norm() < 1e-4 * direction.norm() or not direction.any():
+        raise GanlibError(
+            f"The {len(others)} other directions leave nothing of this one; give fewer "
+            "of them."
+        )
+    return normalize(rest, dim=0)
+
+
 def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
     """Points (N, latent_dim) on the arcs from `start` to `end`, for t from 0 to 1.
 

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib.latent import attribute_direction, invert, principal_directions, slerp
+from ganlib.latent import (
+    attribute_direction,
+    invert,
+    principal_directions,
+    project_out,
+    slerp,
+)
 from ganlib.models import Generator
 from ganlib.sampling import sample_noise
 
@@ -104,6 +110,14 @@ def test_the_direction_of_a_planted_attribute_is_found():
 def test_a_direction_needs_both_kinds(has, words, says):
     with says(*words):
         attribute_direction(sample_noise(5, 3, seed=0), has)
+
+
+def test_what_is_left_of_a_direction_does_not_move_along_the_others(says):
+    others = torch.tensor([[1.0, 0, 0, 0], [1, 1, 0, 0], [0, 2, 0, 0]])
+    rest = project_out(torch.tensor([5.0, 7.0, 3.0, 4.0]), others)
+    torch.testing.assert_close(rest, torch.tensor([0.0, 0.0, 0.6, 0.8]))
+    with says("leave nothing", "fewer"):
+        project_out(torch.tensor([2.0, -1.0, 0.0, 0.0]), others)
 
 
 def test_a_walk_on_the_sphere_keeps_the_length_and_turns_evenly():
