@@ -90,9 +90,9 @@ def picture_sets(name: str, count: int, seed: int) -> dict[str, Tensor]:
     }
     if config.dataset == "mnist":
         fashion = chosen(test_pixels("fashion-mnist"), count, seed)
-        sets["fashion"] = normalize(fashion)
-    source = torch.Generator().manual_seed(seed)
-    sets["noise"] = torch.rand(unseen.shape, generator=source) * 2 - 1
+        sets["garments"] = normalize(fashion)
+        source = torch.Generator().manual_seed(seed)
+        sets["noise"] = torch.rand(unseen.shape, generator=source) * 2 - 1
     return sets
 
 
@@ -184,7 +184,10 @@ def run_invert(name: str, seed: int) -> dict:
     count, starts, steps = BUDGETS[name]
     measured = {}
     sets = picture_sets(name, count, seed)
-    for kind, prior in [*itertools.product(sets, [PRIOR]), ("unseen", 0.0)]:
+    searches = [(kind, PRIOR) for kind in sets]
+    if config.dataset == "mnist":
+        searches.append(("unseen", 0.0))
+    for kind, prior in searches:
         found = invert(
             G,
             sets[kind],
