@@ -11,6 +11,7 @@ ship. `invert` was tuned on training digits and seed 0: see TRIED.
 
 import itertools
 import statistics
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -236,7 +237,7 @@ def step_along(name: str, z: Tensor, direction: Tensor, length: float) -> Tensor
     return read(config.dataset, sample_images_in_parts(G, z + length * direction))
 
 
-def run_edit(name: str, seed: int) -> dict:
+def run_edit(name: str, seed: int, lengths: Sequence[float] = LENGTHS) -> dict:
     """Every value of every attribute: wanted and reached, and what else changed.
 
     Rows hold the share with the wanted value among fresh faces without it, and the
@@ -248,7 +249,7 @@ def run_edit(name: str, seed: int) -> dict:
     before = read(config.dataset, sample_images_in_parts(G, fresh))
     controls = {}
     ways = to_unit(sample_noise(RANDOM, config.latent_dim, seed=4000 + seed), dim=1)
-    for length in LENGTHS:
+    for length in lengths:
         after = torch.stack([step_along(name, fresh, way, length) for way in ways])
         controls[str(length)] = shares((after != before).flatten(0, 1))
     rows = []
@@ -257,7 +258,7 @@ def run_edit(name: str, seed: int) -> dict:
         others = [one for key, one in directions.items() if key[0] != column]
         alone = project_out(direction, torch.stack(others))
         for kind, way in (("mean difference", direction), ("others removed", alone)):
-            for length in LENGTHS:
+            for length in lengths:
                 after = step_along(name, fresh[lacks], way, length)
                 row = {
                     "attribute": column,
@@ -373,6 +374,9 @@ def main() -> None:
     made = parser(__doc__, seeds=3, resumes=True)
     made.add_argument("part", choices=PARTS)
     made.add_argument("--networks", nargs="+", default=list(BUDGETS))
+    made.add_argument(
+        "--lengths", type=float, nargs="+", default=LENGTHS, help="of edit's steps"
+    )
     options = made.parse_args()
     torch.set_num_threads(1)
     facts = {
@@ -387,6 +391,8 @@ def main() -> None:
     for name in options.networks:
 
         def one_run(seed: int, name: str = name) -> dict:
+            if options.part == "edit":
+                return run_edit(name, seed, options.lengths)
             return PARTS[options.part](name, seed)
 
         key = {"part": options.part, "network": name}
