@@ -56,7 +56,7 @@ RECOVERED = {"mnist": (20, 4, 1200), "avatars-dcgan": (4, 4, 400)}  # of `recove
 NEIGHBOURS = 2_000  # samples of G among which the nearest is looked for
 FIND, FRESH = 6_000, 300  # noise that directions come from, and that tests them
 LENGTHS = (1.0, 2.0, 3.0, 4.0)  # of a step along a direction
-RANDOM = 3  # random directions behind the control
+RANDOM = 12  # random directions behind the control
 TRUNCATIONS = (0.3, 0.5, 0.7, 0.85, 1.0, 1.2)
 SAMPLES = 2_000  # behind precision and recall
 PAIRS = 1_000  # walks
@@ -256,11 +256,6 @@ def run_edit(name: str, seed: int, lengths: Sequence[float] = LENGTHS) -> dict:
     directions = found_directions(name, seed)
     fresh = sample_noise(FRESH, config.latent_dim, seed=3000 + seed)
     before = read(config.dataset, sample_images_in_parts(G, fresh))
-    controls = {}
-    ways = to_unit(sample_noise(RANDOM, config.latent_dim, seed=4000 + seed), dim=1)
-    for length in lengths:
-        after = torch.stack([step_along(name, fresh, way, length) for way in ways])
-        controls[str(length)] = shares((after != before).flatten(0, 1))
     rows = []
     for (column, value), direction in directions.items():
         lacks = before[:, column] != value
@@ -280,7 +275,21 @@ def run_edit(name: str, seed: int, lengths: Sequence[float] = LENGTHS) -> dict:
                 }
                 rows.append(row)
     print(name, seed, "edited", flush=True)
-    return {"random": controls, "rows": rows}
+    return {"random": random_steps(name, seed, fresh, before, lengths), "rows": rows}
+
+
+def random_steps(
+    name: str, seed: int, fresh: Tensor, before: Tensor, lengths: Sequence[float]
+) -> dict[str, list[float]]:
+    """{length: share changed of each attribute by steps in random directions}."""
+    noise = sample_noise(RANDOM, fresh.shape[1], seed=4000 + seed)
+    changed = {}
+    for length in lengths:
+        after = torch.stack(
+            [step_along(name, fresh, way, length) for way in to_unit(noise, dim=1)]
+        )
+        changed[str(length)] = shares((after != before).flatten(0, 1))
+    return changed
 
 
 def share(true: Tensor) -> float:
