@@ -50,7 +50,7 @@ PRIOR = 3e-3  # of those TRIED, the one whose z has the length of noise
 TRIED = (0, 1e-3, 3e-3, 1e-2, 3e-2)
 BUDGETS = {  # pictures of each set, starts and steps for each
     "mnist": (20, 8, 400),
-    "avatars-dcgan": (8, 6, 150),
+    "avatars-dcgan": (6, 6, 120),
 }
 RECOVERED = {"mnist": (20, 4, 1200), "avatars-dcgan": (4, 4, 400)}  # of `recover`
 NEIGHBOURS = 2_000  # samples of G among which the nearest is looked for
