@@ -50,7 +50,7 @@ PRIOR = 3e-3  # of those TRIED, the one whose z has the length of noise
 TRIED = (0, 1e-3, 3e-3, 1e-2, 3e-2)
 BUDGETS = {  # pictures of each set, starts and steps for each
     "mnist": (20, 8, 400),
-    "avatars-dcgan": (6, 6, 120),
+    "avatars-dcgan": (8, 6, 150),
 }
 RECOVERED = {"mnist": (20, 4, 1200), "avatars-dcgan": (4, 4, 400)}  # of `recover`
 NEIGHBOURS = 2_000  # samples of G among which the nearest is looked for
@@ -58,6 +58,15 @@ FIND, FRESH = 6_000, 300  # noise that directions come from, and that tests them
 LENGTHS = (1.0, 2.0, 3.0, 4.0)  # of a step along a direction
 RANDOM = 12  # random directions behind the control
 TRUNCATIONS = (0.3, 0.5, 0.7, 0.85, 1.0, 1.2)
+SLIDERS = {  # in the page
+    "glasses": ("glasses", "round"),
+    "laughing": ("mouth", "laughing"),
+    "long hair": ("hair", "long"),
+    "curly hair": ("hair", "curly"),
+    "blond hair": ("hair colour", "blond"),
+    "dark skin": ("skin", "dark"),
+    "pink background": ("background", "pink"),
+}
 SAMPLES = 2_000  # behind precision and recall
 PAIRS = 1_000  # walks
 PLACES = (0.0, 0.25, 0.5)  # on a walk; the rest is its mirror image
@@ -240,6 +249,19 @@ def sample_images_in_parts(G: nn.Module, z: Tensor) -> Tensor:
     return normalize(pixels_of(G, z))
 
 
+def slider_directions(name: str, seed: int) -> dict[str, list[float]]:
+    """{what it changes: direction} for the sliders in the page."""
+    directions, sliders = found_directions(name, seed), {}
+    for what, (attribute, value) in SLIDERS.items():
+        column = list(ATTRIBUTES).index(attribute)
+        direction = directions[column, list(ATTRIBUTES[attribute]).index(value)]
+        if attribute == "mouth":  # which brings too much along
+            others = [one for key, one in directions.items() if key[0] != column]
+            direction = project_out(direction, torch.stack(others))
+        sliders[what] = [round(number, 4) for number in direction.tolist()]
+    return sliders
+
+
 def step_along(name: str, z: Tensor, direction: Tensor, length: float) -> Tensor:
     """Attributes (N, 7) of the images a step along a direction away."""
     G, config = network(name)
@@ -407,6 +429,8 @@ def main() -> None:
     }
     result = begin(NAME, facts, out=options.out, fresh=options.fresh)
     seeds = [seed + 1 for seed in options.seeds]
+    if options.part == "edit":
+        result["directions"] = slider_directions("avatars-dcgan", 1)
     for name in options.networks:
 
         def one_run(seed: int, name: str = name) -> dict:

@@ -1,14 +1,12 @@
 """What stays of a widget where there is no JavaScript: a picture and a sentence.
 
 A time-lapse leaves its last picture, an explorer eight samples, a writer what it was
-asked for, an editor its first image and each change, a playground what it shows after
-800 steps.
+asked for, a playground what it shows after 800 steps.
 """
 
 import base64
 import io
 import json
-import math
 import re
 import zlib
 from pathlib import Path
@@ -18,7 +16,6 @@ import torch
 from docutils import nodes
 from PIL import Image
 from sphinx.util.osutil import relative_uri
-from torch.nn.functional import conv2d, conv_transpose2d
 
 from ganlib.checkpoint import load_generator
 from ganlib.plotting import image_grid
@@ -38,7 +35,6 @@ PLAYGROUNDS = {
     "healthy": ("playground-ring.webp", "Eight heaps on a ring, and samples of G"),
 }
 SAMPLES = 8  # of an explorer
-EDITED = 3  # how far an editor's slider is moved
 FOLDER = "_images/without-javascript"
 
 
@@ -95,11 +91,6 @@ def pictures_of(model, source):
     if "characters" in about:
         text = widget["state"]["text"]
         return written(about, packed, text), f"{text}, drawn by the network."
-    if isinstance(about["directions"], dict):
-        z = torch.tensor(widget["state"]["z"])
-        changes = torch.tensor(list(about["directions"].values()))
-        words = f"An image, and {EDITED} steps to: {', '.join(about['directions'])}."
-        return samples(about, packed, torch.cat([z[None], z + EDITED * changes])), words
     return samples(about, packed), "Samples of the network."
 
 
@@ -128,7 +119,7 @@ def written(about, packed, text):
 
 
 def samples(about, packed, z=None):
-    """Images of a widget's generator, of some noise or of `z`."""
+    """Images of a generator whose layers are all linear, of some noise or of `z`."""
     planes = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(2, -1)
     numbers = torch.from_numpy(planes.T.copy().view("<f2").astype(np.float32).ravel())
     values = z
@@ -136,22 +127,15 @@ def samples(about, packed, z=None):
         values = sample_noise(SAMPLES, about["layers"][0][1], seed=0)
     start = 0
     for place, (kind, inputs, outputs) in enumerate(about["layers"]):
-        taps = {"linear": (), "double": (4, 4), "same": (3, 3)}[kind]
-        end = start + inputs * outputs * math.prod(taps)
-        weight = numbers[start:end].view(outputs, inputs, *taps)
-        bias = numbers[end : end + outputs]
-        start = end + outputs
-        values = values.relu() if place else values
-        if kind == "linear":
-            values = values @ weight.T + bias
-            continue
-        if values.dim() == 2:
-            side = math.isqrt(values.shape[1] // inputs)
-            values = values.view(-1, inputs, side, side)
-        if kind == "double":
-            values = conv_transpose2d(values, weight.transpose(0, 1), bias, 2, 1)
-        else:
-            values = conv2d(values, weight, bias, padding=1)
+        if kind != "linear":
+            raise ValueError(
+                f"an explorer with a layer {kind} needs the network itself"
+            )
+        weight = numbers[start : start + inputs * outputs].view(outputs, inputs)
+        start += inputs * outputs
+        bias = numbers[start : start + outputs]
+        start += outputs
+        values = (values.relu() if place else values) @ weight.T + bias
     images = (values.tanh() + 1) * 127.5
     return images.round().to(torch.uint8).view(-1, *about["shape"])
 
