@@ -73,6 +73,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "feature_extractors": NETWORKS | SCORES | AVATARS | PICTURES,
     "generalization": TRAINING | SCORES,
     "imagenet_features": NETWORKS | SCORES | PICTURES,
+    "inversion": NETWORKS | SCORES | AVATARS | {"latent.py"},
     "ladder": TRAINING | SPEED | SCORES,
     "losses": TRAINING | SCORES,
     "mode_collapse": TRAINING | SCORES,

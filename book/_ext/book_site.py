@@ -22,6 +22,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
+import torch
 from docutils import nodes
 from docutils.statemachine import StringList
 from ipywidgets.embed import dependency_state, embed_data
@@ -30,7 +31,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from ganlib.checkpoint import ASSETS, load_generator, read_metadata
 from ganlib.errors import GanlibError
-from ganlib.widgets import BROWSER, explore
+from ganlib.results import RESULTS, load_result
+from ganlib.sampling import sample_noise
+from ganlib.widgets import BROWSER, edit, explore
 from ganlib.widgets import Explorer as ExplorerWidget
 
 sys.path.append(str(Path(__file__).parents[2]))
@@ -39,6 +42,7 @@ from scripts import set_address
 PLAYGROUND = 'class="gan-playground"'
 TRAINER = "gan-trainer"  # and gt-compact
 EXPLORER = "shipped-explorer"
+FIRST = 11  # seed of the noise that a widget with sliders begins with
 HELP = "book/my_gan_does_not_work"
 SOCIAL = "_static/social.png"
 SOCIAL_WORDS = (
@@ -230,18 +234,22 @@ def write_for_robots(app, exception):
 class Explorer(SphinxDirective):
     """```{explorer} NAME```: a shipped network with its weights, in a widget.
 
-    What stands inside the directive is shown in Jupyter, which does not know it.
+    What stands inside the directive is shown in Jupyter, which does not know it. With
+    `{explorer} NAME RESULT` there is a slider for each of the "directions" of a stored
+    result.
     """
 
     required_arguments = 1
+    optional_arguments = 1
     has_content = True
 
     def run(self):
-        name = self.arguments[0]
-        for path in (ASSETS / f"{name}.safetensors", *BROWSER.iterdir()):
+        name, *results = self.arguments
+        stored = [RESULTS / f"{result}.json" for result in results]
+        for path in (ASSETS / f"{name}.safetensors", *BROWSER.iterdir(), *stored):
             self.env.note_dependency(str(path))
         try:
-            widget = explore(load_generator(name)[0])
+            widget = widget_of(name, *results)
         except GanlibError as error:
             raise self.error(str(error)) from None
         state = dependency_state([widget], drop_defaults=False)
@@ -257,6 +265,16 @@ class Explorer(SphinxDirective):
             "</div>"
         )
         return [nodes.raw("", html, format="html")]
+
+
+def widget_of(name, result=None):
+    """An explorer of a shipped network; with the name of a result, an editor."""
+    G, config = load_generator(name)
+    if result is None:
+        return explore(G)
+    directions = load_result(result)["directions"]
+    vectors = {what: torch.tensor(one) for what, one in directions.items()}
+    return edit(G, vectors, sample_noise(1, config.latent_dim, seed=FIRST)[0])
 
 
 class TrainInBrowser(SphinxDirective):

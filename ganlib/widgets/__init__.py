@@ -84,6 +84,17 @@ class Writer(_Widget):
         return f"Writer of {self.about['characters']}"
 
 
+class Editor(_Widget):
+    """A generator with a slider for each direction; `z` is the noise of the image."""
+
+    _esm = _script("common.js", "network.js", "edit.js")
+    _css = _Widget._css + (BROWSER / "edit.css").read_text(encoding="utf-8")
+    z = traitlets.List(traitlets.Float()).tag(sync=True)
+
+    def __repr__(self) -> str:
+        return f"Editor of {', '.join(self.about['directions'])}"
+
+
 def timelapse(
     history: Sequence[Record],
     epochs: Mapping[int, Tensor],
@@ -181,27 +192,40 @@ def explore(G: nn.Module) -> Explorer:
     than 100 ms for an image.
     """
     layers = _plain_layers(G)
-    values, products = layers[0].weight.shape[1], 0
-    for layer in layers:
-        inputs = layer.weight.shape[1]
-        side = 1 if layer.kind == "linear" else math.isqrt(values // inputs)
-        products += layer.weight.numel() * side**2
-        side *= 2 if layer.kind == "double" else 1
-        values = len(layer.bias) * side**2
-    if products > MOST_PRODUCTS:
-        raise GanlibError(
-            f"One image of this network takes {products:,} products, which keeps a "
-            "browser busy for more than 100 ms; explore takes up to "
-            f"{MOST_PRODUCTS:,}: smaller images, or fewer base_channels."
-        )
-    first, last = layers[0], layers[-1]
-    linear = last.kind == "linear"
     about = {
         "layers": _sizes(layers),
-        "shape": list(G.image_shape) if linear else [len(last.bias), side, side],  # type: ignore[arg-type]
-        "directions": _directions(first.weight),
+        "shape": _shape_of(G, layers),
+        "directions": _directions(layers[0].weight),
     }
     return Explorer(about=about, packed=_pack(layers))
+
+
+def edit(G: nn.Module, directions: Mapping[str, Tensor], z: Tensor) -> Editor:
+    """A widget that runs G in the page, with a slider for each direction of noise.
+
+    Its weights are rounded to 16 bits. The noise of the image shown comes back as `.z`,
+    a list of floats, while a kernel listens.
+
+    Args:
+        G: one of the generators of models.py.
+        directions: {what it changes: (latent_dim,)}; a slider at 1 adds it once.
+        z: noise (latent_dim,) of the first image.
+
+    Raises GanlibError for another network, for one that would take a browser more than
+    100 ms for an image, and for vectors of another length.
+    """
+    layers = _plain_layers(G)
+    shape = _shape_of(G, layers)
+    latent_dim = layers[0].weight.shape[1]
+    for name, vector in {**directions, "z": z}.items():
+        if tuple(vector.shape) != (latent_dim,):
+            raise GanlibError(
+                f"{name!r} has the shape {tuple(vector.shape)}; the noise of this G "
+                f"has ({latent_dim},)."
+            )
+    vectors = {name: _rounded(vector) for name, vector in directions.items()}
+    about = {"layers": _sizes(layers), "shape": shape, "directions": vectors}
+    return Editor(about=about, packed=_pack(layers), z=_rounded(z))
 
 
 def write(G: nn.Module, text: str, *, characters: str = "0123456789") -> Writer:
@@ -276,6 +300,30 @@ def _plain_layers(G: nn.Module) -> list[_Layer]:
     return layers
 
 
+def _shape_of(G: nn.Module, layers: Sequence[_Layer]) -> list[int]:
+    """The shape of an image of G, or GanlibError if a browser needs too long for it."""
+    values, products = layers[0].weight.shape[1], 0
+    for layer in layers:
+        inputs = layer.weight.shape[1]
+        side = 1 if layer.kind == "linear" else math.isqrt(values // inputs)
+        products += layer.weight.numel() * side**2
+        side *= 2 if layer.kind == "double" else 1
+        values = len(layer.bias) * side**2
+    if products > MOST_PRODUCTS:
+        raise GanlibError(
+            f"One image of this network takes {products:,} products, which keeps a "
+            "browser busy for more than 100 ms; widgets take up to "
+            f"{MOST_PRODUCTS:,}: smaller images, or fewer base_channels."
+        )
+    if layers[-1].kind == "linear":
+        return list(G.image_shape)  # type: ignore[arg-type]
+    return [len(layers[-1].bias), side, side]
+
+
+def _rounded(vector: Tensor) -> list[float]:
+    return [round(value, 5) for value in vector.tolist()]
+
+
 def _sizes(layers: Sequence[_Layer]) -> list[list[Any]]:
     """[kind, inputs, outputs] of each layer."""
     return [
@@ -320,4 +368,4 @@ def _directions(weight: Tensor) -> list[list[float]]:
     directions = torch.linalg.svd(weight.detach().cpu(), full_matrices=False).Vh[:2]
     # A singular vector has no sign of its own.
     signs = directions.sum(dim=1, keepdim=True).sign()
-    return [[round(value, 5) for value in row] for row in (directions * signs).tolist()]
+    return [_rounded(row) for row in directions * signs]

@@ -10,6 +10,8 @@ import pytest
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from ganlib.results import load_result
+
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import book_site  # noqa: E402
@@ -131,6 +133,14 @@ def test_the_training_comes_only_where_it_has_a_place_with_the_explorer_in_it(bu
     assert "<p>This stays without JavaScript.</p>" in words
     parts = json.loads(parts.split("</script></div>")[0])
     assert "export default { render }" in parts["esm"] and ".ganlib" in parts["css"]
+
+
+def test_an_explorer_with_a_result_has_a_slider_for_each_of_its_directions():
+    widget = book_site.widget_of("avatars-dcgan", "inversion")
+    directions = load_result("inversion")["directions"]
+    assert repr(widget) == f"Editor of {', '.join(directions)}"
+    assert widget.about["directions"] == directions
+    assert "Explorer" in repr(book_site.widget_of("avatars-dcgan"))
 
 
 def test_a_long_first_paragraph_is_cut_between_words(build):

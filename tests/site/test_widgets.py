@@ -32,7 +32,7 @@ from ganlib.models import (
 )
 from ganlib.sampling import sample_images
 from ganlib.training import Record
-from ganlib.widgets import MOST_PRODUCTS, _plain_layers, explore, timelapse, write
+from ganlib.widgets import MOST_PRODUCTS, _plain_layers, edit, explore, timelapse, write
 
 ROOT = Path(__file__).parents[2]
 HISTORY = [
@@ -661,6 +661,113 @@ def test_a_timelapse_in_colour_is_close_to_its_pictures(chromium, tmp_path):
                 image = shown[:, y : y + 64, x : x + 64]
                 away = np.abs(image - every).mean(axis=(2, 3, 4))
                 assert away[place, index] < 5 < np.delete(away, place * 8 + index).min()
+        assert page.troubles == []
+
+
+# A generator whose sliders mean something.
+
+
+def small_editor():
+    """An untrained generator of colours, three directions, and the widget of both."""
+    torch.manual_seed(0)
+    G = DCGANGenerator(6, 4, (3, 16, 16))
+    for _ in range(20):
+        G(2 * torch.randn(50, 6))
+    with torch.no_grad():
+        G.layers[-2].weight *= 4  # away from even grey
+    directions = {
+        name: vector
+        for name, vector in zip(
+            ("glasses", "smile", "hair"), torch.randn(3, 6), strict=True
+        )
+    }
+    start = torch.randn(6)
+    return G.eval(), directions, start, edit(G, directions, start)
+
+
+def test_an_editor_holds_its_directions_and_the_first_noise():
+    G, directions, start, widget = small_editor()
+    assert repr(widget) == "Editor of glasses, smile, hair"
+    assert widget.packed == explore(G).packed
+    assert widget.about["shape"] == [3, 16, 16]
+    torch.testing.assert_close(torch.tensor(widget.z), start, atol=1e-5, rtol=0)
+    for name, vector in directions.items():
+        stored = torch.tensor(widget.about["directions"][name])
+        torch.testing.assert_close(stored, vector, atol=1e-5, rtol=0)
+
+
+def test_an_editor_says_what_it_takes(says):
+    G, directions, start, _ = small_editor()
+    with says("'smile' has the shape (5,)", "has (6,)"):
+        edit(G, {**directions, "smile": torch.zeros(5)}, start)
+    with says("'z' has the shape (1, 6)"):
+        edit(G, directions, start[None])
+    with says("busy for more than 100 ms"):
+        edit(DCGANGenerator(100, 128, (3, 64, 64)), {}, torch.zeros(100))
+
+
+def test_the_sliders_of_an_editor_move_the_noise_and_the_picture(chromium, tmp_path):
+    G, directions, start, widget = small_editor()
+    largest, seen = 0, set()
+    with watched_page(chromium) as page:
+        open_page(page, static_page(tmp_path, widget))
+        first = colours(page, ".ganlib-before")
+
+        def noise():
+            script = "Array.from(document.querySelector('.ganlib-widget').z)"
+            return torch.tensor(page.evaluate(script))
+
+        torch.testing.assert_close(noise(), start, atol=1e-5, rtol=0)
+        assert (colours(page, ".ganlib-image") == first).all()
+        for values in ((1.5, 0, 0), (1.5, -2, 0), (-4, -2, 3.1)):
+            wanted = start.clone()
+            for (name, vector), value in zip(directions.items(), values, strict=True):
+                page.get_by_role("slider", name=name).fill(str(value))
+                wanted += value * vector
+            torch.testing.assert_close(noise(), wanted, atol=1e-4, rtol=0)
+            image = denormalize(sample_images(G, wanted[None]))[0].numpy()
+            ours = colours(page, ".ganlib-image").astype(int)
+            largest = max(largest, np.abs(ours - image).max())
+            seen.add(ours.tobytes())
+            assert image.std() > 10
+        slider = page.get_by_role("slider", name="hair")
+        assert slider.get_attribute("aria-valuetext") == "+3.1"
+        changed = page.get_by_role("img", name="glasses -4.0, smile -2.0, hair +3.1")
+        assert changed.count() == 1
+        assert (colours(page, ".ganlib-before") == first).all()
+        page.get_by_role("button", name="Reset").click()
+        assert (colours(page, ".ganlib-image") == first).all()
+        page.get_by_role("button", name="Another image").click()
+        assert (colours(page, ".ganlib-before") != first).any()
+        assert page.troubles == []
+    assert len(seen) == 3 and largest <= 2
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_an_editor_is_for_every_hand_and_screen(chromium, tmp_path, width):
+    _, directions, _, widget = small_editor()
+    with watched_page(chromium) as page:
+        page.set_viewport_size({"width": width, "height": 800})
+        open_page(page, static_page(tmp_path, widget))
+        for place in page.locator(".ganlib-widget button, .ganlib-widget input").all():
+            box = place.bounding_box()
+            assert box["height"] >= 44 and box["width"] >= 44
+        beyond = "document.documentElement.scrollWidth - window.innerWidth"
+        assert page.evaluate(beyond) <= 0
+        page.get_by_role("heading", name="Widgets").click()
+        reached = []
+        for _ in range(5):
+            page.keyboard.press("Tab")
+            focused = page.locator(":focus")
+            name = focused.get_attribute("aria-label") or focused.inner_text()
+            before = page.locator(".ganlib-image").get_attribute("aria-label")
+            if focused.get_attribute("type") == "range":
+                page.keyboard.press("ArrowRight")
+                after = page.locator(".ganlib-image").get_attribute("aria-label")
+                assert after != before and f"{name} +0.1" in after
+            reached.append(name)
+        assert reached == ["Another image", "Reset", *directions]
+        assert violations(page, ".ganlib-widget") == []
         assert page.troubles == []
 
 

@@ -51,6 +51,7 @@ SCRIPTS = [
     "generalization",
     "gpu_check",
     "imagenet_features",
+    "inversion",
     "ladder",
     "mode_collapse",
     "scaling",
