@@ -30,6 +30,7 @@ from ganlib.training import TrainState, fit, new_state
 NAME = "conditional_avatars"
 FACES = 20_000
 COUNT = 5_000  # requests, and images behind each score
+SOME = 500  # requests behind what is confirmed after an epoch
 CHANGED = 1_000  # requests of which each attribute is changed
 SHOWN = 8  # faces of the first run of a kind that are stored as pictures
 WITHHELD = {"hair colour": "red", "glasses": "round"}  # a pair that is never together
@@ -39,7 +40,8 @@ BASE = recipe(
     channels=3,
     image_size=32,
     classes=sum(VALUE_COUNTS),
-    epochs=20,
+    hidden_dim=128,
+    epochs=12,
 )
 KINDS: dict[str, dict[str, Any]] = {
     "concatenation": {},
@@ -178,19 +180,23 @@ def run(
     (pixels, values), (real, asked) = faces, test
     state, spent = new_state(config), 0.0
     conditions = requests_of(values) if config.classes else None
+    by_epoch = []
     started = time.process_time()
     for record in fit(state, pixels, conditions):
         spent += time.process_time() - started
-        print(config.label_input, config.seed, record, f"{spent:.0f} s", flush=True)
+        sampling_generator(state, values)
+        read = read_attributes(drawn(state, asked[:SOME], seed=1))
+        by_epoch.append(attribute_accuracy(read, asked[:SOME]))
+        print(config.seed, record.epoch, f"{spent:.0f} s", by_epoch[-1], flush=True)
         started = time.process_time()
-    sampling_generator(state, values)
     measured = judge(drawn(state, asked, seed=1), asked, real)
     if config.classes:
         measured["changes"] = changes(state, asked[:CHANGED])
         measured["pair"] = pair_drawn(state, asked[:CHANGED])
         shown.setdefault(config.label_input, pictures(state, asked[:SHOWN]))
     print(measured, flush=True)
-    return {"cpu_seconds": round(spent, 1), "history": state.history, **measured}
+    facts = {"cpu_seconds": round(spent, 1), "history": state.history}
+    return facts | {"confirmed_by_epoch": by_epoch, **measured}
 
 
 def main() -> None:
