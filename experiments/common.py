@@ -69,6 +69,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "beta1": TRAINING | SCORES,
     "beyond_dcgan": TRAINING | SPEED | SCORES | AVATARS | {"progressive.py"},
     "conditional": TRAINING | SCORES,
+    "conditional_avatars": TRAINING | SCORES | AVATARS,
     "failures": TRAINING | SCORES,
     "feature_extractors": NETWORKS | SCORES | AVATARS | PICTURES,
     "generalization": TRAINING | SCORES,

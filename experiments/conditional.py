@@ -4,22 +4,32 @@
     python -m experiments.conditional fashion-mnist concatenation --seeds 1 2 3
     python -m experiments.conditional mnist projection --seeds 1 2 3
     python -m experiments.conditional mnist withheld --seeds 1 2 3 --epochs 5
+    python -m experiments.conditional mnist --seeds 1 2 3 --epochs 3 --short
+    python -m experiments.conditional mnist --cost
 
 "withheld" is concatenation with a D that is told nothing. The result holds for each run
 the share of requests that the classifier confirms, by epoch and by class, and scores of
-all images and of each class.
+all images and of each class. With --short all three kinds learn from a third of the
+images, and only the share by epoch is measured. --cost measures how long a step takes,
+without labels and with D taking them in either way, in turns and in seconds of the
+processor.
 """
 
+import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from experiments.bench import take_turns
 from experiments.common import (
     begin,
     over_seeds,
     parser,
     references,
+    write_result,
 )
 from ganlib.config import Config, replace
 from ganlib.data import Images, load
@@ -36,6 +46,7 @@ from ganlib.sampling import conditions_of, labels_in_turn, pixels_of, sample_inp
 from ganlib.training import TrainState, fit, new_state
 
 COUNT = 10_000  # images behind each score, as many of each class
+SHORT = 20_000  # images to learn from in a short run
 SOME = 1_000  # behind the share that is confirmed after an epoch
 NAME = "conditional"
 
@@ -115,45 +126,90 @@ def real_images(dataset: str) -> dict:
     return {"accuracy": accuracy.tolist(), **judged}
 
 
-def run(config: Config, kind: str, images: Images) -> dict:
-    """Train one run of that kind -> what is measured of it."""
+def run(config: Config, kind: str, images: Images, *, short: bool = False) -> dict:
+    """Train one run of that kind -> what is measured of it, of a short one little."""
     state, spent, confirmed = start(config, kind), 0.0, []
     classifier = load_classifier(config.dataset)
-    conditions = conditions_of(images.labels, config.classes)
+    count = SHORT if short else len(images.pixels)
+    conditions = conditions_of(images.labels[:count], config.classes)
     started = time.process_time()
-    for record in fit(state, images.pixels, conditions):
+    for record in fit(state, images.pixels[:count], conditions):
         spent += time.process_time() - started
         shares = class_accuracy(classifier, *draw(state, SOME, seed=1))
         confirmed.append(shares.mean().item())
         where = config.dataset, kind, config.seed, record.epoch
         print(*where, f"{confirmed[-1]:.3f} confirmed", flush=True)
         started = time.process_time()
+    facts = {"cpu_seconds": round(spent, 1), "history": state.history}
+    facts["confirmed_by_epoch"] = confirmed
+    if short:
+        return facts
     measured = judge(config.dataset, *draw(state, COUNT, seed=0))
     print(measured["scores"], flush=True)
-    facts = {"cpu_seconds": round(spent, 1), "history": state.history}
-    return facts | {"confirmed_by_epoch": confirmed, **measured}
+    return facts | measured
+
+
+def loop(config: Config, images: Images, steps: int = 50) -> Callable[[], float]:
+    """A function that runs so many more steps and gives steps per processor second."""
+    count = steps * config.batch_size
+    conditions = None
+    if config.classes:
+        conditions = conditions_of(images.labels[:count], config.classes)
+    state = new_state(replace(config, epochs=100_000))
+    epochs = fit(state, images.pixels[:count], conditions)
+
+    def rate() -> float:
+        started = time.process_time()
+        next(epochs)
+        return steps / (time.process_time() - started)
+
+    return rate
+
+
+def costs(dataset: str, images: Images) -> dict[str, float]:
+    """Seconds of a step as a multiple of those of a step without labels."""
+    asked = recipe(f"{dataset}-conditional")
+    loops = {
+        "no labels": loop(recipe(dataset), images),
+        "concatenation": loop(asked, images),
+        "projection": loop(replace(asked, label_input="projection"), images),
+    }
+    rates = {name: statistics.median(each) for name, each in take_turns(loops).items()}
+    return {name: rates["no labels"] / rate for name, rate in rates.items()}
 
 
 def main() -> None:
     made = parser(__doc__, seeds=3, resumes=True)
     made.add_argument("dataset", choices=["mnist", "fashion-mnist"])
-    made.add_argument("kind", choices=["concatenation", "projection", "withheld"])
+    kinds = ["concatenation", "projection", "withheld"]
+    made.add_argument("kind", choices=kinds, nargs="?", default=kinds[0])
     made.add_argument("--epochs", type=int, default=17)
+    made.add_argument(
+        "--short", action="store_true", help="a third of the images, all three kinds"
+    )
+    made.add_argument("--cost", action="store_true", help="measure the time of a step")
     options = made.parse_args()
     torch.set_num_threads(1)
-    dataset, kind = options.dataset, options.kind
+    dataset = options.dataset
     config = recipe(f"{dataset}-conditional", epochs=options.epochs)
     facts = {"base": vars(recipe("mnist-conditional"))}
     result = begin(NAME, facts, out=options.out, fresh=options.fresh)
     if dataset not in result.setdefault("real", {}):
         result["real"][dataset] = real_images(dataset)
     images = load(dataset, fallback=False)
+    if options.cost:
+        result["cost"] = costs(dataset, images)
+        write_result(NAME, result, options.out)
+        return
 
-    def one_run(seed: int) -> dict:
-        return run(replace(config, seed=seed), kind, images)
+    def one_run(seed: int, kind: str) -> dict:
+        return run(replace(config, seed=seed), kind, images, short=options.short)
 
-    key = {"dataset": dataset, "kind": kind, "epochs": options.epochs}
-    over_seeds(NAME, result, options.seeds, one_run, out=options.out, **key)
+    for kind in kinds if options.short else [options.kind]:
+        about = f"short {kind}" if options.short else kind
+        key = {"dataset": dataset, "kind": about, "epochs": options.epochs}
+        of_kind = partial(one_run, kind=kind)
+        over_seeds(NAME, result, options.seeds, of_kind, out=options.out, **key)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from experiments import (
     beta1,
     common,
     conditional,
+    conditional_avatars,
     feature_extractors,
     generalization,
     gpu_check,
@@ -29,6 +30,7 @@ from experiments.bench import operations, ratio, take_turns
 from experiments.textbook_loop import MLP, SWITCHES, TextbookLoop, mlps
 from ganlib.config import Config, replace
 from ganlib.data import Images
+from ganlib.data.avatars import VALUE_COUNTS
 from ganlib.data.transforms import normalize
 from ganlib.ema import update_average
 from ganlib.errors import GanlibError
@@ -47,6 +49,7 @@ SCRIPTS = [
     "beta1",
     "beyond_dcgan",
     "conditional",
+    "conditional_avatars",
     "feature_extractors",
     "generalization",
     "gpu_check",
@@ -799,3 +802,47 @@ def test_drawings_are_made_smaller_by_the_means_of_squares():
     smaller = own.at(32, pixels)
     assert smaller.shape == (1, 1, 32, 32)
     assert smaller[0, 0, 0, 0] == 100 and smaller.sum() == 100
+# Avatars, asked for by their attributes
+
+
+def test_a_request_is_a_one_hot_vector_for_each_attribute():
+    (request,) = conditional_avatars.requests_of(torch.tensor([[2, 3, 0, 1, 1, 0, 1]]))
+    parts = [part.tolist() for part in request.split(VALUE_COUNTS)]
+    assert parts[0] == [0, 0, 1] and parts[1] == [0, 0, 0, 1] and parts[6] == [0, 1]
+    assert request.sum() == 7
+
+
+def test_the_pair_that_is_withheld_is_red_hair_with_round_glasses():
+    red, round_glasses, both = (
+        [0, 0, 2, 0, 0, 0, 0],
+        [0] * 6 + [1],
+        [0, 0, 2, 0, 0, 0, 1],
+    )
+    found = conditional_avatars.has_pair(torch.tensor([red, round_glasses, both]))
+    assert found.tolist() == [False, False, True]
+
+
+def red_with_glasses(asked):
+    """What was asked for, but that all who wear glasses have red hair."""
+    drawn = asked.clone()
+    drawn[asked[:, 6] == 1, 2] = 2
+    return drawn
+
+
+@pytest.mark.parametrize(
+    ("draw", "follows", "kept"),
+    [
+        (lambda asked: asked, 1, 1),
+        (torch.zeros_like, 0.25, 1),  # of the values asked for a quarter is the first
+        (red_with_glasses, 1, 5 / 6),
+    ],
+    ids=["listens", "deaf", "glasses change the hair"],
+)
+def test_changes_say_what_follows_and_what_is_kept(draw, follows, kept, monkeypatch):
+    monkeypatch.setattr(conditional_avatars, "read_attributes", torch.clone)
+    monkeypatch.setattr(
+        conditional_avatars, "drawn", lambda state, values, seed: draw(values)
+    )
+    values = torch.tensor([[0] * 7, [0] * 7, [0, 3, 0, 3, 0, 0, 0], [0] * 6 + [1]])
+    found = conditional_avatars.changes(None, values)["glasses"]
+    assert found == pytest.approx({"follows": follows, "kept": kept})
