@@ -802,6 +802,8 @@ def test_drawings_are_made_smaller_by_the_means_of_squares():
     smaller = own.at(32, pixels)
     assert smaller.shape == (1, 1, 32, 32)
     assert smaller[0, 0, 0, 0] == 100 and smaller.sum() == 100
+
+
 # Avatars, asked for by their attributes
 
 
