@@ -35,6 +35,7 @@ from ganlib.training import Record, TrainState, new_state
 ASSETS = Path(__file__).parent / "assets"
 GENERATOR = "generator.safetensors"  # its name in the folder of a run
 FORMAT = 2  # of a checkpoint; another number is refused
+DOS_FOLDER = 0x10  # in the attributes of a zip's entry: it is a folder
 KEPT = 3  # checkpoints that stay: the newest may break, and then the one before serves
 GRID = 64  # images in each samples/epoch-0001.png
 
@@ -205,8 +206,12 @@ def _read_torch(path: Path) -> dict[str, Any]:
     packed = read_bytes(path)
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
+            entries = archive.infolist()
+            unpacked = sum(entry.file_size for entry in entries)
             if unpacked > len(packed) or archive.testzip() is not None:
+                raise zipfile.BadZipFile
+            # No checksum covers this bit, and torch reads no numbers where it is set.
+            if any(entry.external_attr & DOS_FOLDER for entry in entries):
                 raise zipfile.BadZipFile
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the sentence below says it all

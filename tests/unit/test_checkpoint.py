@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -444,6 +445,18 @@ def test_one_flipped_bit_in_a_checkpoint_is_refused_or_means_nothing(checkpoint_
             refused += 1
             assert "\n" not in str(error)
     assert refused > 20
+
+
+def test_numbers_that_are_called_a_folder_are_refused(checkpoint_file, says):
+    """torch would give weights that are whatever lay in memory."""
+    _, path = checkpoint_file
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if "/data/" in name]
+    whole = path.read_bytes()
+    place = whole.rindex(names[0].encode()) - 46 + 38  # its entry in the directory
+    path.write_bytes(whole[:place] + b"\x10" + whole[place + 1 :])
+    with says(path, TRAP_WORDS):
+        load_checkpoint(path)
 
 
 def test_an_archive_that_would_unpack_to_more_than_it_has(tmp_path, says):
