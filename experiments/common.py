@@ -68,6 +68,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "batchnorm_statistics": NETWORKS | SCORES | AVATARS | PICTURES,
     "beta1": TRAINING | SCORES,
     "conditional": TRAINING | SCORES,
+    "diffusion": TRAINING | SCORES | {"flow.py"},
     "failures": TRAINING | SCORES,
     "feature_extractors": NETWORKS | SCORES | AVATARS | PICTURES,
     "generalization": TRAINING | SCORES,

@@ -44,6 +44,7 @@ SCRIPTS = [
     "bench",
     "beta1",
     "conditional",
+    "diffusion",
     "feature_extractors",
     "generalization",
     "gpu_check",

@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LAYERS = [
     {"errors"},
     {"config", "files"},
-    {"recipes", "data", "losses", "models", "sampling", "augment", "plotting"},
+    {"recipes", "data", "flow", "losses", "models", "sampling", "augment", "plotting"},
     {"ema"},
     {"training"},
     {"checkpoint", "results", "export", "tensorboard", "widgets", "jovian"},
