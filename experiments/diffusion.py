@@ -14,14 +14,20 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from experiments.bench import take_turns
-from experiments.common import begin, over_seeds, parser, references, write_result
+from experiments.common import (
+    begin,
+    parser,
+    real_features,
+    references,
+    write_result,
+)
 from experiments.losses import grid_points, grid_scores, grid_state
 from ganlib.checkpoint import save_weights
 from ganlib.data import load
@@ -33,7 +39,12 @@ from ganlib.flow import (
     flow_path,
     sample_times,
 )
-from ganlib.metrics import score
+from ganlib.metrics import (
+    Classifier,
+    extract_features,
+    frechet_distance,
+    precision_recall_density_coverage,
+)
 from ganlib.recipes import recipe
 from ganlib.sampling import sample_images, sample_noise
 from ganlib.training import (
@@ -47,23 +58,36 @@ NAME = "diffusion"
 GAN = recipe("mnist")
 BUDGET = {  # steps of the GAN after which both are scored; on MNIST, its epochs
     "mnist": [600, 1_200, 3_000, 6_000, 10_200],
-    "grid": [750, 1_500, 3_000, 6_000, 12_000],
+    "grid": [750, 1_500, 3_000, 6_000],
 }
-CALLS = 1, 2, 4, 8, 16, 32, 64  # of the velocity network, in a sample
-CURVE_CALLS = 64  # while training
+METHODS = {"mnist": ["flow"], "grid": ["gan", "flow"]}
+CALLS = 1, 4, 16, 64  # of the velocity network, in a sample
+CURVE_CALLS = 16  # in the earlier checkpoints
+LATE = 2  # checkpoint from which all numbers of calls are tried
 IMAGES = 10_000  # behind each score
 POINTS = 2_500  # as experiments.losses has them
-MNIST_FLOW = {"hidden_dim": 256, "batch_size": 100, "rate": 1e-3, "decay": 0.999}
-GRID_FLOW = {"hidden_dim": 128, "batch_size": 128, "rate": 1e-3, "decay": 0.999}
-GRID_GAN = {"loss": "non-saturating", "rate": 5e-3, "decay": 0.999}
+MNIST_FLOW = {
+    "hidden_dim": 256,
+    "batch_size": 100,
+    "rate": 3e-3,
+    "decay": 0.999,
+    "location": -1.5,
+}
+GRID_FLOW = {
+    "hidden_dim": 128,
+    "batch_size": 128,
+    "rate": 3e-3,
+    "decay": 0.999,
+    "location": 0.0,
+}
+GRID_GAN = {"hidden_dim": 128, "rate": 2e-3, "decay": 0.999}
 BATCHES = 40  # of each loop in a round of the cost
 
 Draw = Callable[[int, torch.Generator], Tensor]  # a batch of data
+Trained = Iterator[tuple[int, nn.Module]]  # steps and average at each checkpoint
 
 
-def train_flow(
-    draw: Draw, checkpoints: list[int], *, seed: int, **how: Any
-) -> Iterator[tuple[int, nn.Module]]:
+def train_flow(draw: Draw, checkpoints: list[int], *, seed: int, **how: Any) -> Trained:
     """Train a velocity network: yields the steps and the average at each checkpoint.
 
     `how` is MNIST_FLOW or GRID_FLOW.
@@ -77,7 +101,7 @@ def train_flow(
     for step in range(1, checkpoints[-1] + 1):
         data = draw(how["batch_size"], source)
         z = torch.randn(data.shape, generator=source)
-        t = sample_times(len(data), source)
+        t = sample_times(len(data), how["location"], source)
         loss = flow_matching_loss(velocity, data, z, t)
         adam.zero_grad()
         loss.backward()
@@ -87,20 +111,36 @@ def train_flow(
             yield step, average
 
 
+def grid_generator(width: int) -> nn.Module:
+    """Noise (N, 2) -> points (N, 2), with the hidden layers of the velocity network."""
+    return nn.Sequential(
+        nn.Linear(2, width),
+        nn.LayerNorm(width),
+        nn.ReLU(),
+        nn.Linear(width, width),
+        nn.LayerNorm(width),
+        nn.ReLU(),
+        nn.Linear(width, 2),
+    )
+
+
 def train_grid_gan(
-    checkpoints: list[int], *, seed: int, loss: str, rate: float, decay: float
-) -> Iterator[tuple[int, nn.Module]]:
-    """The same of a GAN on the grid, with the losses and networks of page 22."""
-    state = grid_state(loss, rate, seed)
-    average = deepcopy(state.G)
+    checkpoints: list[int], *, seed: int, hidden_dim: int, rate: float, decay: float
+) -> Trained:
+    """The same of a GAN on the grid: that of page 22, with LayerNorm in G."""
+    state = grid_state("non-saturating", rate, seed)
     source = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        state.G = grid_generator(hidden_dim)
+        betas = state.config.beta1, state.config.beta2
+        state.optimizer_g = torch.optim.Adam(
+            state.G.parameters(), rate, betas, fused=True
+        )
+        average = deepcopy(state.G)
         for step in range(1, checkpoints[-1] + 1):
             real, _ = grid_points(state.config.batch_size, source)
             train_step(state, real)
-            if step % R1_INTERVAL == 0:
-                penalty_step(state, real)
             update_average(average, state.G, decay, step)
             if step in checkpoints:
                 yield step, average
@@ -183,52 +223,91 @@ def flow_steps(part: str, cost: dict[str, dict[str, float]]) -> list[int]:
 # Runs
 
 
-def samples(
-    velocity: nn.Module, z: Tensor, calls: int, *, midpoint: bool = False
-) -> Tensor:
+def samples(velocity: nn.Module, z: Tensor, calls: int) -> Tensor:
     """Samples of a flow from noise (N, …), with so many calls of its network."""
-    steps = calls // 2 if midpoint else calls
-    parts = [
-        flow_path(velocity, part, steps, midpoint=midpoint) for part in z.split(250)
-    ]
-    return torch.cat([path[-1] for path in parts])
+    return torch.cat([flow_path(velocity, part, calls)[-1] for part in z.split(250)])
 
 
-def image_scores(velocity: nn.Module, calls: int, **how: Any) -> dict[str, Any]:
-    """Scores of 10,000 images of a flow against the test images."""
-    source = torch.Generator().manual_seed(0)
-    z = torch.randn(IMAGES, 1, 28, 28, generator=source)
-    feature_extractor, real = references("mnist", 28)
-    pixels = denormalize(samples(velocity, z, calls, **how))
-    return score(feature_extractor, real, pixels)._asdict()
+@cache
+def real_digits() -> tuple[Classifier, Tensor]:
+    """The classifier of digits, and the features of the test images."""
+    return references("mnist", 28)[0], real_features("mnist", 28, IMAGES)
 
 
-def point_scores(velocity: nn.Module, calls: int, **how: Any) -> dict[str, Any]:
+def image_scores(velocity: nn.Module, calls: int) -> dict[str, Any]:
+    """Scores of 10,000 images of a flow against the test images.
+
+    Those of `ganlib.metrics.score` but for the kernel distance, which takes longest.
+    """
+    z = torch.randn(IMAGES, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    classifier, real = real_digits()
+    pixels = denormalize(samples(velocity, z, calls))
+    fake = extract_features(classifier, pixels)
+    classes, kl = classifier.class_coverage(real, fake)
+    shares = precision_recall_density_coverage(real, fake)
+    distance = frechet_distance(real, fake)
+    return {"frechet": distance, **shares, "classes": classes, "kl": kl}
+
+
+def point_scores(velocity: nn.Module, calls: int) -> dict[str, Any]:
     """Modes and good points among 2,500 of a flow on the grid."""
     z = sample_noise(POINTS, 2, seed=0)
-    return grid_scores(samples(velocity, z, calls, **how))
+    return grid_scores(samples(velocity, z, calls))
 
 
-def run_flow(
-    trained: Iterator[tuple[int, nn.Module]], scores: Callable[..., dict[str, Any]]
-) -> tuple[dict[str, Any], nn.Module]:
-    """What is measured of a flow while it trains and at its end, and its network."""
-    steps, curve = [], []
-    for step, average in trained:
-        steps.append(step)
-        curve.append(scores(average, CURVE_CALLS))
-        print(step, curve[-1], flush=True)
-    by_calls = {str(calls): scores(average, calls) for calls in CALLS[:-1]}
-    by_calls[str(CURVE_CALLS)] = curve[-1]
-    midpoint = {
-        str(calls): scores(average, calls, midpoint=True) for calls in CALLS[1:-1]
-    }
-    return {
-        "steps": steps,
-        "curve": curve,
-        "calls": by_calls,
-        "midpoint": midpoint,
-    }, average
+def flow_scores(
+    scores: Callable[..., dict[str, Any]], velocity: nn.Module, checkpoint: int
+) -> dict[str, Any]:
+    """What is measured of a flow: {calls: scores}."""
+    tried = CALLS if checkpoint >= LATE else (CURVE_CALLS,)
+    return {str(calls): scores(velocity, calls) for calls in tried}
+
+
+def gan_scores(G: nn.Module, checkpoint: int) -> dict[str, Any]:
+    """Modes and good points among 2,500 of a GAN on the grid, at any checkpoint."""
+    return grid_scores(sample_images(G, sample_noise(POINTS, 2, seed=0)))
+
+
+def start(
+    part: str, method: str, seed: int, *, pixels: Tensor, cost: dict[str, Any]
+) -> tuple[Trained, Callable[[nn.Module, int], dict[str, Any]]]:
+    """A run before its first step, and what scores it."""
+    if method == "gan":
+        return train_grid_gan(BUDGET[part], seed=seed, **GRID_GAN), gan_scores
+    steps = flow_steps(part, cost)
+    if part == "grid":
+        trained = train_flow(draw_points, steps, seed=seed, **GRID_FLOW)
+        return trained, partial(flow_scores, point_scores)
+    digits = partial(draw_digits, pixels)
+    trained = train_flow(digits, steps, seed=seed, **MNIST_FLOW)
+    return trained, partial(flow_scores, image_scores)
+
+
+def run_in_turns(
+    part: str, method: str, seeds: list[int], result: dict[str, Any], **how: Any
+) -> Iterator[tuple[int, nn.Module]]:
+    """Bring all runs that are missing to one checkpoint after the other.
+
+    So the seeds are always equally far. Yields a seed and its network after each
+    checkpoint; what was measured is in result["runs"].
+    """
+    runs, started = {}, {}
+    for seed in seeds:
+        about = {"part": part, "method": method, "seed": seed}
+        known = [run for run in result["runs"] if about.items() <= run.items()]
+        if known and len(known[0]["steps"]) == len(BUDGET[part]):
+            continue
+        result["runs"] = [run for run in result["runs"] if run not in known]
+        runs[seed] = {**about, "steps": [], "scores": []}
+        started[seed] = start(part, method, seed, **how)
+        result["runs"].append(runs[seed])
+    for checkpoint in range(1, len(BUDGET[part]) + 1):
+        for seed, (trained, scores) in started.items():
+            step, network = next(trained)
+            runs[seed]["steps"].append(step)
+            runs[seed]["scores"].append(scores(network, checkpoint))
+            print(part, method, seed, step, runs[seed]["scores"][-1], flush=True)
+            yield seed, network
 
 
 def main() -> None:
@@ -246,39 +325,18 @@ def main() -> None:
         "grid_flow": GRID_FLOW,
         "grid_gan": GRID_GAN,
     }
-    result = begin(NAME, facts, out=options.out, fresh=options.fresh or options.cost)
+    result = begin(NAME, facts, out=options.out, fresh=options.fresh)
     if options.cost:
         write_result(NAME, {**result, "cost": costs(pixels)}, options.out)
         return
-
-    def mnist_flow(seed: int) -> dict[str, Any]:
-        digits = partial(draw_digits, pixels)
-        steps = flow_steps("mnist", result["cost"])
-        trained = train_flow(digits, steps, seed=seed, **MNIST_FLOW)
-        run, velocity = run_flow(trained, image_scores)
-        if seed == min(options.seeds):
-            save_weights(velocity, options.out / f"{NAME}.safetensors", seed=seed)
-        return run
-
-    def grid_flow(seed: int) -> dict[str, Any]:
-        steps = flow_steps("grid", result["cost"])
-        trained = train_flow(draw_points, steps, seed=seed, **GRID_FLOW)
-        return run_flow(trained, point_scores)[0]
-
-    def grid_gan(seed: int) -> dict[str, Any]:
-        trained = train_grid_gan(BUDGET["grid"], seed=seed, **GRID_GAN)
-        noise = sample_noise(POINTS, 2, seed=0)
-        curve = [grid_scores(sample_images(G, noise)) for _, G in trained]
-        return {"steps": BUDGET["grid"], "curve": curve}
-
-    runs = {
-        "grid": {"gan": grid_gan, "flow": grid_flow},
-        "mnist": {"flow": mnist_flow},
-    }
+    how = {"pixels": pixels, "cost": result["cost"]}
     for part in options.parts:
-        for method, run in runs[part].items():
-            about = {"part": part, "method": method}
-            over_seeds(NAME, result, options.seeds, run, out=options.out, **about)
+        for method in METHODS[part]:
+            turns = run_in_turns(part, method, options.seeds, result, **how)
+            for seed, network in turns:
+                write_result(NAME, result, options.out)
+                if part == "mnist" and seed == min(options.seeds):
+                    save_weights(network, options.out / f"{NAME}.safetensors")
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ def time_features(times: Tensor) -> Tensor:
 class VelocityNetwork(nn.Module):
     """Points (N, *shape) and times (N,) in 0..1 -> velocities (N, *shape).
 
-    Three linear layers guess the end of the path; the velocity leads there in the time
-    that is left. An image has fewer degrees of freedom than pixels, and noise has not:
-    a narrow layer can pass on the image, but not the noise that is in a velocity.
+    Three linear layers, with LayerNorm (Ba 2016), guess the end of the path; the
+    velocity leads there in the time that is left. A hidden layer that is narrower than
+    an image can pass on an image, but not the noise that is in a velocity.
 
     Args:
         shape: of a point, such as (2,) or (1, 28, 28).
@@ -40,8 +40,10 @@ class VelocityNetwork(nn.Module):
         self.shape = shape
         self.layers = nn.Sequential(
             nn.Linear(prod(shape) + 2 * FREQUENCIES, hidden_dim),
+            nn.LayerNorm(hidden_dim),
             nn.ReLU(),
             nn.Linear(hidden_dim, hidden_dim),
+            nn.LayerNorm(hidden_dim),
             nn.ReLU(),
             nn.Linear(hidden_dim, prod(shape)),
         )
@@ -53,14 +55,19 @@ class VelocityNetwork(nn.Module):
         return ((end - x) / left).view(-1, *self.shape)
 
 
-def sample_times(count: int, source: torch.Generator | None = None) -> Tensor:
-    """Times (count,) in 0..1, most of them in the middle: sigmoid of normal noise.
+def sample_times(
+    count: int, location: float = 0.0, source: torch.Generator | None = None
+) -> Tensor:
+    """Times (count,) in 0..1, most of them near one place: sigmoid of normal noise.
 
-    `source` is where the noise comes from; None takes torch's own state.
+    Args:
+        location: mean of the noise: at 0 half of the times are below 1/2, at -1.5 half
+            are below 0.18.
+        source: where the noise comes from; None takes torch's own state.
 
-    Source: Esser 2024, section 3.1, with location 0 and scale 1.
+    Source: Esser 2024, section 3.1, with a scale of 1.
     """
-    return torch.randn(count, generator=source).sigmoid()
+    return (location + torch.randn(count, generator=source)).sigmoid()
 
 
 def flow_matching_loss(

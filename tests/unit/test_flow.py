@@ -157,6 +157,7 @@ def test_times_are_between_0_and_1_and_told_apart_by_their_features():
     times = sample_times(10_000)
     assert 0 < times.min() and times.max() < 1
     assert times.mean() == pytest.approx(0.5, abs=0.01)
+    assert sample_times(10_000, -1.5).median() == pytest.approx(0.18, abs=0.01)
     inner = ((times - 0.5).abs() < 0.25).float().mean()
     assert inner > 0.6, "the middle comes more often than with equal chances"
     features = time_features(torch.linspace(0, 1, 101))
