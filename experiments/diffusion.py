@@ -4,10 +4,11 @@
     python -m experiments.diffusion grid mnist --seeds 1 2 3
 
 The first measures, in turns and on one thread, what a step of training and a thousand
-samples cost in seconds of the processor. From this follows how many steps the flow has in
-the time of the GAN's, BUDGET. The second adds the runs that are missing. The GAN on MNIST
-is recipe mnist, whose runs the scoreboard has; the flow has its hidden layers, its batch
-size, learning rate and average. The first run on MNIST also stores its network.
+samples cost in seconds of the processor. From this follows how many steps a flow has in
+the time of the GAN's, BUDGET. The second adds the runs of flows that are missing. Those of
+the GANs are stored already: on MNIST recipe mnist, which the scoreboard has; on the grid
+the plain loss at its best rate, which experiments.losses has. A flow has their batch size
+and as wide layers. The first run on MNIST also stores its network.
 """
 
 import statistics
@@ -28,7 +29,7 @@ from experiments.common import (
     references,
     write_result,
 )
-from experiments.losses import grid_points, grid_scores, grid_state
+from experiments.losses import grid_points, grid_scores, grid_state, train_grid
 from ganlib.checkpoint import save_weights
 from ganlib.data import load
 from ganlib.data.transforms import denormalize, normalize
@@ -58,9 +59,8 @@ NAME = "diffusion"
 GAN = recipe("mnist")
 BUDGET = {  # steps of the GAN after which both are scored; on MNIST, its epochs
     "mnist": [600, 1_200, 3_000, 6_000, 10_200],
-    "grid": [750, 1_500, 3_000, 6_000],
+    "grid": [750, 1_500, 3_000],
 }
-METHODS = {"mnist": ["flow"], "grid": ["gan", "flow"]}
 CALLS = 1, 4, 16, 64  # of the velocity network, in a sample
 CURVE_CALLS = 16  # in the earlier checkpoints
 LATE = 2  # checkpoint from which all numbers of calls are tried
@@ -80,7 +80,7 @@ GRID_FLOW = {
     "decay": 0.999,
     "location": 0.0,
 }
-GRID_GAN = {"rate": 5e-3, "decay": 0.999}
+GRID_RATE = 5e-3  # of the GAN on the grid
 BATCHES = 40  # of each loop in a round of the cost
 
 Draw = Callable[[int, torch.Generator], Tensor]  # a batch of data
@@ -109,23 +109,6 @@ def train_flow(draw: Draw, checkpoints: list[int], *, seed: int, **how: Any) -> 
         update_average(average, velocity, how["decay"], step)
         if step in checkpoints:
             yield step, average
-
-
-def train_grid_gan(
-    checkpoints: list[int], *, seed: int, rate: float, decay: float
-) -> Trained:
-    """The same of a GAN on the grid, with the plain loss and networks of page 22."""
-    state = grid_state("non-saturating", rate, seed)
-    average = deepcopy(state.G)
-    source = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for step in range(1, checkpoints[-1] + 1):
-            real, _ = grid_points(state.config.batch_size, source)
-            train_step(state, real)
-            update_average(average, state.G, decay, step)
-            if step in checkpoints:
-                yield step, average
 
 
 def draw_points(count: int, source: torch.Generator) -> Tensor:
@@ -171,6 +154,7 @@ def costs(pixels: Tensor) -> dict[str, dict[str, float]]:
     digits = partial(draw_digits, pixels)
     G, velocity = state.G, VelocityNetwork((1, 28, 28))
     noise, z = sample_noise(500, GAN.latent_dim), torch.randn(500, 1, 28, 28)
+    points = grid_state("non-saturating", GRID_RATE, seed=0)
     trained = {"seed": 0, "checkpoints": [BATCHES]}
     loops = {
         ("mnist", "gan"): (gan_on_mnist, BATCHES),
@@ -178,7 +162,7 @@ def costs(pixels: Tensor) -> dict[str, dict[str, float]]:
             lambda: list(train_flow(digits, **trained, **MNIST_FLOW)),
             BATCHES,
         ),
-        ("grid", "gan"): (lambda: list(train_grid_gan(**trained, **GRID_GAN)), BATCHES),
+        ("grid", "gan"): (lambda: train_grid(points, BATCHES), BATCHES),
         ("grid", "flow"): (
             lambda: list(train_flow(draw_points, **trained, **GRID_FLOW)),
             BATCHES,
@@ -245,17 +229,10 @@ def flow_scores(
     return {str(calls): scores(velocity, calls) for calls in tried}
 
 
-def gan_scores(G: nn.Module, checkpoint: int) -> dict[str, Any]:
-    """Modes and good points among 2,500 of a GAN on the grid, at any checkpoint."""
-    return grid_scores(sample_images(G, sample_noise(POINTS, 2, seed=0)))
-
-
 def start(
-    part: str, method: str, seed: int, *, pixels: Tensor, cost: dict[str, Any]
+    part: str, seed: int, *, pixels: Tensor, cost: dict[str, Any]
 ) -> tuple[Trained, Callable[[nn.Module, int], dict[str, Any]]]:
     """A run before its first step, and what scores it."""
-    if method == "gan":
-        return train_grid_gan(BUDGET[part], seed=seed, **GRID_GAN), gan_scores
     steps = flow_steps(part, cost)
     if part == "grid":
         trained = train_flow(draw_points, steps, seed=seed, **GRID_FLOW)
@@ -266,7 +243,7 @@ def start(
 
 
 def run_in_turns(
-    part: str, method: str, seeds: list[int], result: dict[str, Any], **how: Any
+    part: str, seeds: list[int], result: dict[str, Any], **how: Any
 ) -> Iterator[tuple[int, nn.Module]]:
     """Bring all runs that are missing to one checkpoint after the other.
 
@@ -275,20 +252,20 @@ def run_in_turns(
     """
     runs, started = {}, {}
     for seed in seeds:
-        about = {"part": part, "method": method, "seed": seed}
+        about = {"part": part, "seed": seed}
         known = [run for run in result["runs"] if about.items() <= run.items()]
         if known and len(known[0]["steps"]) == len(BUDGET[part]):
             continue
         result["runs"] = [run for run in result["runs"] if run not in known]
         runs[seed] = {**about, "steps": [], "scores": []}
-        started[seed] = start(part, method, seed, **how)
+        started[seed] = start(part, seed, **how)
         result["runs"].append(runs[seed])
     for checkpoint in range(1, len(BUDGET[part]) + 1):
         for seed, (trained, scores) in started.items():
             step, network = next(trained)
             runs[seed]["steps"].append(step)
             runs[seed]["scores"].append(scores(network, checkpoint))
-            print(part, method, seed, step, runs[seed]["scores"][-1], flush=True)
+            print(part, seed, step, runs[seed]["scores"][-1], flush=True)
             yield seed, network
 
 
@@ -305,7 +282,6 @@ def main() -> None:
         "budget": BUDGET,
         "mnist_flow": MNIST_FLOW,
         "grid_flow": GRID_FLOW,
-        "grid_gan": GRID_GAN,
     }
     result = begin(NAME, facts, out=options.out, fresh=options.fresh)
     if options.cost:
@@ -313,12 +289,10 @@ def main() -> None:
         return
     how = {"pixels": pixels, "cost": result["cost"]}
     for part in options.parts:
-        for method in METHODS[part]:
-            turns = run_in_turns(part, method, options.seeds, result, **how)
-            for seed, network in turns:
-                write_result(NAME, result, options.out)
-                if part == "mnist" and seed == min(options.seeds):
-                    save_weights(network, options.out / f"{NAME}.safetensors")
+        for seed, network in run_in_turns(part, options.seeds, result, **how):
+            write_result(NAME, result, options.out)
+            if part == "mnist" and seed == min(options.seeds):
+                save_weights(network, options.out / f"{NAME}.safetensors")
 
 
 if __name__ == "__main__":

@@ -50,18 +50,11 @@ def test_samples_of_a_flow_do_not_depend_on_how_they_are_parted():
     )
 
 
-def test_a_gan_on_the_grid_gives_its_average_at_each_checkpoint():
-    trained = diffusion.train_grid_gan([1, 3], seed=1, rate=1e-3, decay=0.9)
-    steps, networks = zip(*trained, strict=True)
-    assert steps == (1, 3)
-    assert diffusion.gan_scores(networks[-1], 2).keys() == {"modes", "good"}
-
-
 def test_seeds_take_turns_and_what_is_whole_is_not_run_again(monkeypatch):
     budget = [1, 2]
     begun = []
 
-    def start(part, method, seed):
+    def start(part, seed):
         begun.append(seed)
         network = nn.Identity()
         return iter([(10, network), (20, network)]), lambda network, checkpoint: {
@@ -71,11 +64,11 @@ def test_seeds_take_turns_and_what_is_whole_is_not_run_again(monkeypatch):
 
     monkeypatch.setitem(diffusion.BUDGET, "grid", budget)
     monkeypatch.setattr(diffusion, "start", start)
-    about = {"part": "grid", "method": "flow"}
+    about = {"part": "grid"}
     whole = {**about, "seed": 1, "steps": [10, 20], "scores": ["kept", "kept"]}
     half = {**about, "seed": 2, "steps": [10], "scores": ["lost"]}
     result = {"runs": [whole, half]}
-    turns = diffusion.run_in_turns("grid", "flow", [1, 2, 3], result)
+    turns = diffusion.run_in_turns("grid", [1, 2, 3], result)
     assert [seed for seed, _ in turns] == [2, 3, 2, 3]
     assert begun == [2, 3]
     runs = {run["seed"]: run for run in result["runs"]}
