@@ -58,7 +58,7 @@ from ganlib.training import (
 NAME = "diffusion"
 GAN = recipe("mnist")
 BUDGET = {  # steps of the GAN after which both are scored; on MNIST, its epochs
-    "mnist": [600, 1_200],
+    "mnist": [600, 1_200, 3_000],
     "grid": [750, 1_500, 3_000],
 }
 CALLS = 1, 4, 16, 64  # of the velocity network, in a sample
