@@ -70,6 +70,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "beyond_dcgan": TRAINING | SPEED | SCORES | AVATARS | {"progressive.py"},
     "conditional": TRAINING | SCORES,
     "conditional_avatars": TRAINING | SCORES | AVATARS,
+    "diffusion": TRAINING | SCORES | {"flow.py"},
     "failures": TRAINING | SCORES,
     "feature_extractors": NETWORKS | SCORES | AVATARS | PICTURES,
     "generalization": TRAINING | SCORES,

@@ -50,6 +50,7 @@ SCRIPTS = [
     "beyond_dcgan",
     "conditional",
     "conditional_avatars",
+    "diffusion",
     "feature_extractors",
     "generalization",
     "gpu_check",

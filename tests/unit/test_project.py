@@ -30,6 +30,7 @@ LAYERS = [
         "plotting",
         "latent",
     },
+    {"recipes", "data", "flow", "losses", "models", "sampling", "augment", "plotting"},
     {"ema"},
     {"training"},
     {"checkpoint", "results", "export", "tensorboard", "widgets", "jovian"},
