@@ -54,29 +54,44 @@ from ganlib.translation import (
 FACTORS = list(ATTRIBUTES)
 TEST = 1_000  # drawings behind each count
 SHOWN = 10  # pictures stored of a run
+PAIRS = 4_000  # about as many as there are training drawings with glasses
 PARTS = {  # factor, and the values that the two sets have
     "glasses": ("glasses", "no", "round"),
     "background": ("background", "blue", "pink"),
 }
-RATE_G, RATE_D = 1e-3, 2e-3
 OUTLINES: dict[str, dict[str, Any]] = {
     "L1": {"gan_weight": 0.0},
     "L1 + GAN": {},
     "shuffled pairs": {"shuffled": True},
 }
-OUTLINE_FACTS = {"steps": 1_200, "batch_size": 8, "l1_weight": 10.0}
+OUTLINE_FACTS = {
+    "steps": 1_000,
+    "batch_size": 8,
+    "rates": [2e-3, 3e-4],  # of G and of D
+    "l1_weight": 10.0,
+}
 # Weights of the terms, whether G adds to its input, and what is wrong with the sets.
 KINDS: dict[str, dict[str, Any]] = {
     "cycle": {},
     "no cycle": {"cycle_weight": 0.0},
-    "whole picture, cycle": {"adds_input": False, "cycle_weight": 10.0},
-    "whole picture, no cycle": {"adds_input": False, "cycle_weight": 0.0},
-    "identity": {"identity_weight": 2.0},
+    "whole picture, cycle": {"adds_input": False, "cycle_weight": 10.0, "rate_g": 2e-3},
+    "whole picture, no cycle": {
+        "adds_input": False,
+        "cycle_weight": 0.0,
+        "rate_g": 2e-3,
+    },
+    "identity": {"identity_weight": 1.0},
     "pairs": {"pairs": True},
     "unequal sets": {"only": ("background", "pink")},  # all that Y has
 }
-SET_FACTS = {"batch_size": 4, "cycle_weight": 2.0, "identity_weight": 0.0}
-STEPS = {"glasses": 1_200, "background": 600}
+SET_FACTS = {
+    "batch_size": 4,
+    "rate_g": 1e-3,
+    "rate_d": 2e-3,
+    "cycle_weight": 2.0,
+    "identity_weight": 0.0,
+}
+STEPS = {"glasses": 900, "background": 400}
 
 
 def halved(pixels: Tensor) -> Tensor:
@@ -191,6 +206,15 @@ def translated(network: nn.Module, pixels: Tensor) -> Tensor:
 # Training
 
 
+def adams(G: nn.Module, D: nn.Module, rates: Any) -> list[torch.optim.Optimizer]:
+    """Adam for each, with the betas of Isola 2017 and Zhu 2017."""
+    pairs = zip((G, D), rates, strict=True)
+    return [
+        torch.optim.Adam(network.parameters(), rate, (0.5, 0.999), fused=True)
+        for network, rate in pairs
+    ]
+
+
 def decay(optimizers: list[torch.optim.Optimizer], steps: int) -> list[LambdaLR]:
     """A constant rate for half of the steps, then a line down to 0 (Zhu 2017)."""
     return [
@@ -212,9 +236,7 @@ def outline_run(
     torch.manual_seed(seed)
     pixels, _ = drawings(train=True)
     G, D = UNet(1, 3), PatchDiscriminator(4)
-    betas = 0.5, 0.999
-    optimizer_g = torch.optim.Adam(G.parameters(), RATE_G, betas, fused=True)
-    optimizer_d = torch.optim.Adam(D.parameters(), RATE_D, betas, fused=True)
+    optimizer_g, optimizer_d = adams(G, D, OUTLINE_FACTS["rates"])
     schedules = decay([optimizer_g, optimizer_d], steps)
     weights = {"l1_weight": OUTLINE_FACTS["l1_weight"], **OUTLINES[kind]}
     shuffled = weights.pop("shuffled", False)
@@ -249,12 +271,12 @@ def run_outlines(
     kind: str, seed: int, steps: int, images: dict[str, Tensor]
 ) -> dict[str, Any]:
     """Train one network from outlines to drawings -> what is measured of it."""
+    truth, values = (each[:TEST] for each in drawings(train=False))
     G, step = outline_run(kind, seed, steps)
     started = time.thread_time()
     for _ in range(steps):
         step()
     seconds = time.thread_time() - started
-    truth, values = (each[:TEST] for each in drawings(train=False))
     lines = denormalize(outline(normalize(truth)))
     made = translated(G, lines)
     if "input" not in images:
@@ -283,17 +305,24 @@ def two_sets(part: str, only: tuple[str, str] | None = None) -> tuple[Tensor, Te
 
 
 def train_unpaired(
-    part: str, seed: int, steps: int, *, adds_input: bool, only: Any, **weights: float
+    sets: tuple[Tensor, Tensor],
+    seed: int,
+    steps: int,
+    *,
+    adds_input: bool,
+    rate_g: float,
+    rate_d: float,
+    **weights: float,
 ) -> tuple[nn.Module, nn.Module]:
     """G from the old value to the new one, and F back, from two sets without pairs."""
     torch.manual_seed(seed)
-    first, second = two_sets(part, only)
+    first, second = sets
     size = int(SET_FACTS["batch_size"])
     run = new_cyclegan(
         ResidualTranslator(adds_input=adds_input),
         PatchDiscriminator(),
-        learning_rate_g=RATE_G,
-        learning_rate_d=RATE_D,
+        learning_rate_g=rate_g,
+        learning_rate_d=rate_d,
     )
     schedules = decay([run.optimizer_g, run.optimizer_d], steps)
     chosen = zip(batches(first, size), batches(second, size), strict=True)
@@ -304,17 +333,17 @@ def train_unpaired(
     return run.G, run.F
 
 
-def train_paired(part: str, seed: int, steps: int) -> tuple[nn.Module, nn.Module]:
-    """The same two networks from pairs, each by pix2pix, from as many drawings."""
+def train_paired(
+    pairs: tuple[Tensor, Tensor], seed: int, steps: int
+) -> tuple[nn.Module, nn.Module]:
+    """The same two networks, each by pix2pix from pairs."""
     torch.manual_seed(seed)
-    count = 4_000  # about as many as there are with glasses
-    first, second, _ = drawn_twice(count, *PARTS[part], seed=0)
+    first, second = pairs
     networks, size = [], int(SET_FACTS["batch_size"])
     for source, target in ((first, second), (second, first)):
         G, D = ResidualTranslator(), PatchDiscriminator(6)
-        betas = 0.5, 0.999
-        optimizer_g = torch.optim.Adam(G.parameters(), RATE_G, betas, fused=True)
-        optimizer_d = torch.optim.Adam(D.parameters(), RATE_D, betas, fused=True)
+        rates = SET_FACTS["rate_g"], SET_FACTS["rate_d"]
+        optimizer_g, optimizer_d = adams(G, D, rates)
         schedules = decay([optimizer_g, optimizer_d], steps)
         for _, chosen in zip(range(steps), batches(source, size), strict=False):
             pair = normalize(source[chosen]), normalize(target[chosen])
@@ -330,13 +359,17 @@ def run_sets(
 ) -> dict[str, Any]:
     """Train one pair of translators -> what is measured of both directions."""
     factor, old, new = PARTS[part]
-    settings = {"adds_input": True, "only": None, **SET_FACTS, **KINDS[kind]}
+    settings = {"adds_input": True, **SET_FACTS, **KINDS[kind]}
     del settings["batch_size"]
-    started = time.thread_time()
+    only = settings.pop("only", None)
     if settings.pop("pairs", False):
-        G, F = train_paired(part, seed, steps)
+        pairs = drawn_twice(PAIRS, factor, old, new, seed=0)[:2]
+        started = time.thread_time()
+        G, F = train_paired(pairs, seed, steps)
     else:
-        G, F = train_unpaired(part, seed, steps, **settings)
+        sets = two_sets(part, only)
+        started = time.thread_time()
+        G, F = train_unpaired(sets, seed, steps, **settings)
     seconds = time.thread_time() - started
     before, after, values = drawn_twice(TEST, factor, old, new, seed=1)
     values_after = values.clone()
@@ -377,8 +410,7 @@ def main() -> None:
     options = made.parse_args()
     torch.set_num_threads(1)
     part, name = options.part, f"translation_{options.part}"
-    facts: dict[str, Any] = {"rates": [RATE_G, RATE_D], "test": TEST}
-    facts |= OUTLINE_FACTS if part == "outlines" else SET_FACTS | {"kinds": KINDS}
+    facts = {"test": TEST, **(OUTLINE_FACTS if part == "outlines" else SET_FACTS)}
     result = begin(name, facts, out=options.out, fresh=options.fresh)
     images = {} if options.fresh else read_images(name, options.out)
     if part == "outlines":

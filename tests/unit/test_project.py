@@ -21,6 +21,7 @@ LAYERS = [
     {"recipes", "data", "losses", "models", "sampling", "augment", "plotting"},
     {"ema"},
     {"training"},
+    {"translation"},
     {"checkpoint", "results", "export", "tensorboard", "widgets", "jovian"},
     {"metrics", "accelerate"},
     {"cli", "exercise"},

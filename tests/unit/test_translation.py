@@ -3,7 +3,16 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import avg_pool2d, interpolate
 
+from experiments import translation
+from experiments.translation import (
+    FACTORS,
+    drawn_twice,
+    high_power,
+    judge_change,
+    judge_drawings,
+)
 from ganlib.errors import GanlibError
 from ganlib.translation import (
     PatchDiscriminator,
@@ -277,3 +286,68 @@ def test_the_adversarial_loss_is_that_of_the_paper():
         ).square().mean()
     losses = cyclegan_step(run, x, y)
     assert losses[1].item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+# What the experiment counts
+
+
+@pytest.fixture(scope="module")
+def glasses():
+    """The same sixty faces without and with glasses, and their factors."""
+    return drawn_twice(60, "glasses", "no", "round", seed=3)
+
+
+def test_the_pair_differs_where_glasses_are_and_nowhere_else(glasses):
+    before, after, values = glasses
+    different = (before != after).any(dim=1)
+    assert different.flatten(1).any(dim=1).all()
+    assert not different[:, :8].any() and not different[:, 26:].any()
+    assert (values[:, FACTORS.index("glasses")] == 0).all()
+
+
+def test_the_true_picture_changes_the_factor_and_keeps_the_others(glasses):
+    before, after, values = glasses
+    truth = judge_change(after, after, values, "glasses", "round")
+    copy = judge_change(before, after, values, "glasses", "round")
+    assert truth["both"] > 0.95 and truth["l1"] == 0
+    assert copy["changed"] < 0.05 and copy["kept"] > 0.95 and copy["l1"] > 0
+
+
+def test_another_drawing_changes_the_factor_and_keeps_little(glasses):
+    _, after, values = glasses
+    row = judge_change(after.roll(1, dims=0), after, values, "glasses", "round")
+    assert row["changed"] > 0.95 and row["kept"] < 0.3
+    assert row["both"] <= min(row["changed"], row["kept"])
+    assert row["kept"] <= min(row["each"].values())
+
+
+def test_a_blur_takes_the_power_at_high_frequencies_away(glasses):
+    before, _, _ = glasses
+    smooth = interpolate(avg_pool2d(before.float(), 4), scale_factor=4, mode="bilinear")
+    assert high_power(smooth.to(torch.uint8)) < high_power(before) / 5
+    stripes = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    stripes[..., ::2] = 255
+    assert high_power(stripes) > 100 * high_power(torch.full_like(stripes, 128))
+
+
+def test_true_drawings_get_full_marks(glasses):
+    before, _, values = glasses
+    row = judge_drawings(before, before, values)
+    assert row["l1"] == 0 and row["high_power"] == 1
+    assert row["right"]["all"] > 0.95 and row["legible"] > 0.9
+    assert sum(row["shares"]["hair"]) == len(before)
+
+
+def test_the_sets_have_the_values_that_they_should(monkeypatch):
+    """Planted drawings: each is painted with the number of its place."""
+    values = torch.zeros(4, 7, dtype=torch.int64)
+    values[2:, FACTORS.index("glasses")] = 1
+    values[3, FACTORS.index("background")] = 1
+    pixels = torch.arange(4, dtype=torch.uint8)[:, None, None, None]
+    pixels = pixels.expand(4, 3, 32, 32)
+    monkeypatch.setattr(translation, "drawings", lambda train: (pixels, values))
+    first, second = translation.two_sets("glasses")
+    assert first[:, 0, 0, 0].tolist() == [0, 1]
+    assert second[:, 0, 0, 0].tolist() == [2, 3]
+    _, second = translation.two_sets("glasses", ("background", "pink"))
+    assert second[:, 0, 0, 0].tolist() == [3]
