@@ -11,6 +11,7 @@ that factor; the same face with the other value is drawn for the score and, of t
 shown to "pairs" alone. Pictures of the first seed are stored beside the numbers.
 """
 
+import argparse
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -65,7 +66,6 @@ OUTLINES: dict[str, dict[str, Any]] = {
     "shuffled pairs": {"shuffled": True},
 }
 OUTLINE_FACTS = {
-    "steps": 800,
     "batch_size": 8,
     "rates": [2e-3, 3e-4],  # of G and of D
     "l1_weight": 10.0,
@@ -91,7 +91,7 @@ SET_FACTS = {
     "cycle_weight": 2.0,
     "identity_weight": 0.0,
 }
-STEPS = {"glasses": 700, "background": 300}
+STEPS = {"outlines": 600, "glasses": 500, "background": 200}
 
 
 def halved(pixels: Tensor) -> Tensor:
@@ -405,44 +405,47 @@ def baselines(part: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    made = parser(__doc__, seeds=4, resumes=True)
-    made.add_argument("part", choices=["outlines", *PARTS])
-    made.add_argument("--kinds", nargs="+", help="of the part's; default: all")
-    made.add_argument("--steps", type=int, help="others than the part's, for a trial")
-    options = made.parse_args()
-    torch.set_num_threads(1)
-    part, name = options.part, f"translation_{options.part}"
-    facts = {
-        "training": TRAINING,
-        "test": TEST,
-        **(OUTLINE_FACTS if part == "outlines" else SET_FACTS),
-    }
+def run_part(part: str, kinds: list[str], options: argparse.Namespace) -> None:
+    """Run what is missing of a part, and store it."""
+    name = f"translation_{part}"
+    facts = {"training": TRAINING, "test": TEST, "steps": STEPS[part]}
+    facts |= OUTLINE_FACTS if part == "outlines" else SET_FACTS
     result = begin(name, facts, out=options.out, fresh=options.fresh)
     images = {} if options.fresh else read_images(name, options.out)
-    if part == "outlines":
-        if "cost" not in result:
-            truth, values = drawings(train=False)
-            result |= {"cost": cost(), "truth": judge_drawings(truth, truth, values)}
-    elif "baselines" not in result:
+    if part == "outlines" and "cost" not in result:
+        truth, values = drawings(train=False)
+        result |= {"cost": cost(), "truth": judge_drawings(truth, truth, values)}
+    if part != "outlines" and "baselines" not in result:
         result["baselines"] = baselines(part)
-    for kind in options.kinds or (OUTLINES if part == "outlines" else KINDS):
+    for kind in kinds:
 
         def one_run(seed: int, kind: str = kind) -> dict[str, Any]:
+            steps = options.steps or STEPS[part]
             if part == "outlines":
-                steps = options.steps or int(OUTLINE_FACTS["steps"])
                 if kind == "L1":
                     seconds = result["cost"]
                     steps = round(steps * seconds["L1 + GAN"] / seconds["L1"])
                 row = run_outlines(kind, seed, steps, images)
             else:
-                steps = options.steps or STEPS[part]
                 row = run_sets(part, kind, seed, steps, images)
             print(part, kind, seed, row, flush=True)
             write_images(name, images, options.out)
             return row
 
         over_seeds(name, result, options.seeds, one_run, out=options.out, kind=kind)
+
+
+def main() -> None:
+    made = parser(__doc__, seeds=4, resumes=True)
+    made.add_argument("parts", nargs="+", choices=list(STEPS))
+    made.add_argument("--kinds", nargs="+", help="some only; default: all of a part")
+    made.add_argument("--steps", type=int, help="other than the part's, for a trial")
+    options = made.parse_args()
+    torch.set_num_threads(1)
+    for part in options.parts:
+        known = list(OUTLINES if part == "outlines" else KINDS)
+        kinds = [kind for kind in known if kind in (options.kinds or known)]
+        run_part(part, kinds, options)
 
 
 if __name__ == "__main__":
