@@ -109,6 +109,7 @@ def drawings(train: bool) -> tuple[Tensor, Tensor]:
     return halved(pixels), decode_labels(labels)
 
 
+@cache
 def drawn_twice(
     count: int, factor: str, old: str, new: str, *, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
