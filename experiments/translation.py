@@ -241,9 +241,10 @@ def outline_run(
     pixels, _ = drawings(train=True)
     G, D = UNet(1, 3), PatchDiscriminator(4)
     optimizer_g, optimizer_d = adams(G, D, OUTLINE_FACTS["rates"])
-    schedules = decay([optimizer_g, optimizer_d], steps)
     weights = {"l1_weight": OUTLINE_FACTS["l1_weight"], **OUTLINES[kind]}
     shuffled = weights.pop("shuffled", False)
+    learning = [optimizer_g, optimizer_d][: 1 if kind == "L1" else 2]
+    schedules = decay(learning, steps)
     chosen = batches(pixels, int(OUTLINE_FACTS["batch_size"]))
 
     def step() -> None:
