@@ -84,6 +84,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "stopping": TRAINING | SPEED | SCORES,
     "scoreboard/*": TRAINING | SPEED | SCORES,
     "time_to_quality": TRAINING | SPEED | SCORES,
+    "translation_*": {"translation.py", "training.py", "losses.py"} | SCORES | AVATARS,
     "RESULTS.md": TRAINING | SPEED,
     "network *avatars*": TRAINING | SPEED | AVATARS,
     "network *faces*": TRAINING | SPEED | PICTURES,

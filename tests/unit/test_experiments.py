@@ -65,6 +65,7 @@ SCRIPTS = [
     "stopping",
     "time_to_quality",
     "train_classifiers",
+    "translation",
 ]
 NAMES = sorted(
     path.relative_to(RESULTS).with_suffix("").as_posix()
