@@ -23,6 +23,7 @@ from ganlib.metrics import (
     load_feature_extractor,
     subsample,
 )
+from ganlib.recipes import FACES
 from ganlib.sampling import sample_pixels
 from ganlib.stopping import Measure, Watch, hold_out
 from ganlib.training import TrainState
@@ -37,23 +38,15 @@ EPOCH_STEPS = 100  # at least, from one measurement to the next
 BEST = "best.safetensors"  # in the folder of a run
 MEASURES = "measures.csv"
 
-OWN = Config(
+OWN = replace(
+    FACES,
     recipe="own",
     dataset="folder:PATH",
-    architecture="resize-conv",
     epochs=1_000,
     batch_size=32,
-    latent_dim=100,
-    base_channels=32,
-    channels=3,
-    image_size=64,
-    learning_rate_g=3e-4,
-    learning_rate_d=3e-4,
-    beta1=0.0,
-    beta2=0.99,
-    r1_weight=0.5,
-    ema_decay=0.998,
-    channels_last=True,
+    random_flip=False,
+    augment_shift=0,
+    bfloat16=False,
 )
 
 
