@@ -46,12 +46,8 @@ from ganlib.models import (
 from ganlib.progressive import ProgressiveDiscriminator, ProgressiveGenerator, grow
 from ganlib.recipes import recipe
 from ganlib.sampling import sample_pixels
-from ganlib.training import (
-    TrainState,
-    new_state,
-    shuffled_batches,
-    train_step,
-)
+from ganlib.training import Sampler, TrainState, new_state, train_step
+from ganlib.transfer import batches_of_passes
 
 NAME = "beyond_dcgan"
 STEPS = 4_000  # of DCGAN, in each run's time
@@ -265,16 +261,9 @@ def run(
     }
 
 
-def sampler_of(steps: int) -> Callable[[int, int, torch.device], list[Tensor]]:
+def sampler_of(steps: int) -> Sampler:
     """Batches for so many steps, over as many random orders as they take."""
-
-    def sampler(count: int, batch_size: int, device: torch.device) -> list[Tensor]:
-        batches: list[Tensor] = []
-        while len(batches) < steps:
-            batches += shuffled_batches(count, batch_size, device)
-        return batches[:steps]
-
-    return sampler
+    return lambda *about: batches_of_passes(*about, steps)[:steps]
 
 
 def main() -> None:

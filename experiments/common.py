@@ -67,7 +67,11 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "average": TRAINING | SCORES,
     "batchnorm_statistics": NETWORKS | SCORES | AVATARS | PICTURES,
     "beta1": TRAINING | SCORES,
-    "beyond_dcgan": TRAINING | SPEED | SCORES | AVATARS | {"progressive.py"},
+    "beyond_dcgan": TRAINING
+    | SPEED
+    | SCORES
+    | AVATARS
+    | {"progressive.py", "transfer.py"},
     "conditional": TRAINING | SCORES,
     "conditional_avatars": TRAINING | SCORES | AVATARS,
     "diffusion": TRAINING | SCORES | {"flow.py"},
