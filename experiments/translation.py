@@ -91,7 +91,7 @@ SET_FACTS = {
     "cycle_weight": 2.0,
     "identity_weight": 0.0,
 }
-STEPS = {"outlines": 500, "glasses": 300, "background": 150}
+STEPS = {"outlines": 500, "glasses": 1_200, "background": 150}
 
 
 def halved(pixels: Tensor) -> Tensor:
