@@ -335,7 +335,7 @@ def measure_way(
 def measure_speed(report: Report, device: str, *, tiny: bool) -> None:
     """Every network in every way; the textbook loop with images in memory comes first.
 
-    Then, with its own way of opening one picture at a time, as most tutorials run it.
+    Then, with its own way of opening one picture at a time, as that tutorial runs it.
     """
     steps, rounds = (2, 1) if tiny else (60, 3)
     for name, (config, networks, settings) in NETWORKS.items():

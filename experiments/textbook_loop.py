@@ -1,4 +1,4 @@
-"""The loop of most tutorials, written out, to be measured beside ganlib's.
+"""The loop of the tutorial behind the recipe `textbook`, to be measured beside ganlib's.
 
 It opens one picture at a time, uses BCELoss on a sigmoid, lets D collect gradients in
 G's turn and reads both losses at each step. ganlib never imports it.

@@ -77,6 +77,9 @@ NEAREST = {
 }
 
 # Parts of a page for a book that has an address, and for one that has none.
+DEAD_LINK = re.compile(
+    rf"\[([^][]*)\]\(https://github\.com/{set_address.PLACEHOLDER}[^)\s]*\)"
+)
 PART = re.compile(r"^% (with|without) address\n(.*?)^% end\n", re.M | re.S)
 
 
@@ -96,6 +99,7 @@ def setup(app):
     app.connect("html-page-context", link_help)
     app.connect("html-collect-pages", page_404)
     app.connect("build-finished", write_for_robots)
+    app.connect("build-finished", mend_downloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -126,6 +130,24 @@ def unlink_nowhere(app, doctree):
     for link in list(doctree.findall(nodes.reference)):
         if set_address.PLACEHOLDER in link.get("refuri", ""):
             link.replace_self(link.children)
+
+
+def mend_downloads(app, exception):
+    """The same in the notebooks and texts that a page offers for download."""
+    if exception or app.builder.name != "html":
+        return
+    for path in Path(app.outdir, "_sources").rglob("*.*"):
+        text = path.read_text(encoding="utf-8")
+        if set_address.PLACEHOLDER in text:
+            mended = with_repository(text, app.config.book_repository)
+            path.write_text(mended, encoding="utf-8", newline="\n")
+
+
+def with_repository(text, slug):
+    """Markdown with links to the repository, or their words if it has no address."""
+    if slug:
+        return text.replace(set_address.PLACEHOLDER, slug)
+    return DEAD_LINK.sub(r"\1", text)
 
 
 def drop_thebe(app, pagename, templatename, context, doctree):

@@ -28,6 +28,7 @@ def setup(app):
     app.connect("doctree-read", name_folds)
     app.connect("doctree-read", keep_short_code_whole)
     app.connect("doctree-resolved", show_outputs)
+    app.connect("doctree-resolved", keep_spreads_whole)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -60,6 +61,25 @@ def show_outputs(app, doctree, docname):
         rows, rest = table_of(block.astext())
         html = (table_html(rows) if rows else "") + (lines_html(rest) if rest else "")
         block.replace_self(nodes.raw("", html, format="html"))
+
+
+def keep_spreads_whole(app, doctree, docname):
+    """In tables, a mean and its spread (5.6 ± 0.4) stay on one line."""
+    for text in list(doctree.findall(nodes.Text)):
+        parent = text.parent
+        is_html = isinstance(parent, nodes.raw) and "<table" in text
+        if " ± " not in text or not (is_html or _is_in_table(parent)):
+            continue
+        whole = text.replace(" ± ", "\u00a0±\u00a0")
+        if is_html:
+            parent.rawsource = whole
+        parent.replace(text, nodes.Text(whole))
+
+
+def _is_in_table(node):
+    while node is not None and not isinstance(node, nodes.entry):
+        node = node.parent
+    return node is not None
 
 
 def _is_printed(node):

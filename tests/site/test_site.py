@@ -38,6 +38,11 @@ def views(name):
     )
 
 
+BOXES = ":is(pre, .cell_output, .pst-scrollable-table-container)"
+CUT = """blocks => blocks
+    .filter((block) => block.clientWidth && block.scrollWidth > block.clientWidth + 1)
+    .map((block) => block.textContent.trim().slice(0, 60))"""
+
 WITH_WIDGETS = [name for name in NAMES if views(name)]
 WITH_PLAYGROUND = {
     TOC["root"]: "Healthy",
@@ -78,6 +83,9 @@ def test_a_page_is_whole_and_asks_nobody(chromium, name):
                 )
                 == 0
             ), f"a figure is cut at {width}"
+            boxes = ".cell_output:has(figure)" if width == min(SIZES) else BOXES
+            hidden = page.eval_on_selector_all(f".bd-article {boxes}", CUT)
+            assert hidden == [], f"cut at {width}"
     files = {
         Path(url.removeprefix("file://").split("?")[0])
         for url in loaded
@@ -267,6 +275,13 @@ def test_code_is_copied_as_it_was_written(chromium):
             page.evaluate("window.got").strip()
             == cell.locator("pre").inner_text().strip()
         )
+
+
+def test_notebooks_to_download_have_no_link_that_leads_nowhere():
+    notebooks = list((SITE / "_sources" / "notebooks").glob("*.ipynb"))
+    assert notebooks
+    dead = [path.name for path in notebooks if "OWNER/REPOSITORY" in path.read_text()]
+    assert not dead
 
 
 def test_a_wrong_address_leads_back(chromium):

@@ -173,6 +173,14 @@ def test_links_to_the_repository_lead_there_or_are_words(build, monkeypatch, slu
     assert ("Public." in page, "Not yet." in page) == (bool(slug), not slug)
 
 
+def test_links_in_a_download_lead_there_or_are_words():
+    link = "see [`a.py`](https://github.com/OWNER/REPOSITORY/blob/main/a.py), line 3"
+    assert book_site.with_repository(link, "") == "see `a.py`, line 3"
+    assert "(https://github.com/me/book/blob/main/a.py)" in (
+        book_site.with_repository(link, "me/book")
+    )
+
+
 # Questions
 
 

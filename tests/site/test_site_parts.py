@@ -25,7 +25,12 @@ import figures  # noqa: E402
 import moving  # noqa: E402
 import sliders  # noqa: E402
 from formulas import translate  # noqa: E402
-from outputs import fold_name, lines_html, table_of  # noqa: E402
+from outputs import (  # noqa: E402
+    fold_name,
+    keep_spreads_whole,
+    lines_html,
+    table_of,
+)
 from sections import FILE, sections  # noqa: E402
 
 GLOSSARY = """
@@ -155,6 +160,22 @@ def test_columns_under_headings_are_a_table():
         ["0.5", "-1.267", "0.63"],
     ]
     assert rest == ""
+
+
+def test_a_mean_and_its_spread_stay_on_one_line_in_tables_alone():
+    tree = nodes.section(
+        "",
+        nodes.entry("", nodes.paragraph(text="5.6 ± 0.4")),
+        nodes.raw("", "<table><td>5.6 ± 0.4</td></table>", format="html"),
+        nodes.paragraph(text="5.6 ± 0.4"),
+    )
+    keep_spreads_whole(None, tree, "page")
+    whole = "5.6\u00a0±\u00a00.4"
+    assert [part.astext() for part in tree] == [
+        whole,
+        f"<table><td>{whole}</td></table>",
+        "5.6 ± 0.4",
+    ]
 
 
 def test_labels_spreads_and_a_line_below_are_kept_apart():

@@ -4,6 +4,7 @@ import os
 import shutil
 import site
 import subprocess
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -36,8 +37,9 @@ TRUST = {
 def colab(tmp_path):
     """Python of an environment that sees the packages of this one, but not ganlib, which is linked here."""
     venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    own = next((tmp_path / "venv" / "lib").glob("python*")) / "site-packages"
+    base = dict.fromkeys(("base", "platbase"), str(tmp_path / "venv"))
+    python = Path(sysconfig.get_path("scripts", "venv", base), "python")
+    own = Path(sysconfig.get_path("purelib", "venv", base))
     (own / "there.pth").write_text("\n".join(site.getsitepackages()))
     # Its own setuptools is too old; that of this environment builds ganlib.
     subprocess.run([python, "-m", "pip", "uninstall", "-qy", "setuptools"], check=True)
@@ -61,7 +63,12 @@ def test_a_notebook_alone_installs_ganlib_and_leaves_torch(colab, tmp_path):
     folder.mkdir()
     shutil.copy(ROOT / "notebooks" / PAGE, folder)
     before = packages(colab)
-    environment = {**os.environ, **OFFLINE, **TRUST, "GANLIB_URL": f"git+file://{ROOT}"}
+    environment = {
+        **os.environ,
+        **OFFLINE,
+        **TRUST,
+        "GANLIB_URL": f"git+{ROOT.as_uri()}",
+    }
     done = subprocess.run(
         [colab, "-c", RUN, PAGE],
         cwd=folder,

@@ -308,7 +308,7 @@ def test_the_options_of_a_page_are_those_that_are_checked(page):
 
 
 def text_after(key):
-    """What is printed after a prediction, up to the next prose, as it is stored."""
+    """What is printed or tabulated after a prediction, up to the next prose, as stored."""
     text = ""
     (page,) = (page for page in PAGES if int(page.name[:2]) == int(key.split(".")[0]))
     cells = cells_of(page)
@@ -319,6 +319,7 @@ def text_after(key):
             return text
         for output in cell["outputs"]:
             text += "".join(output.get("text", ""))
+            text += "".join(output.get("data", {}).get("text/plain", ""))
     return text
 
 

@@ -16,6 +16,7 @@ SMALL = {
     "batchnorm-mlp": {"hidden_dim": 8},
     "dcgan": {"base_channels": 2, "image_size": 16, "channels": 3},
     "resize-conv": {"base_channels": 2, "image_size": 28},
+    "residual": {"base_channels": 2, "image_size": 28},
     "pixel-shuffle": {"base_channels": 4, "hidden_dim": 8},
 }
 
