@@ -43,6 +43,7 @@ from ganlib.metrics import (
 from ganlib.models import (
     DCGANDiscriminator,
     DCGANGenerator,
+    ResidualBlock,
     ResidualDiscriminator,
     ResidualGenerator,
     ResizeConvDiscriminator,
@@ -65,25 +66,20 @@ SHOWN = 16
 PROGRESSIVE = "progressive growing"
 GROWTH = 8, 16, 32, 64, 64, 64  # its image size in each part of a run
 FADES = 0.0, 0.25, 0.5, 0.75, 1.0  # in the picture of fading in
-# Radford's Adam, no penalty; the config's own networks are replaced below.
+# Radford's betas, no penalty; the config's own networks are replaced below. Of the rates
+# tried, on seed 0, this one suits DCGAN too: after 384 steps 198, and 616 with 2e-4.
 BASE = recipe(
     "avatars",
     epochs=POINTS,
-    learning_rate_g=2e-4,
-    learning_rate_d=2e-4,
+    learning_rate_g=1e-3,
+    learning_rate_d=1e-3,
     beta1=0.5,
     beta2=0.999,
     r1_weight=0.0,
     bfloat16=False,
 )
 R1 = {"r1_weight": 0.5}
-ADAM = {
-    **R1,
-    "learning_rate_g": 3e-4,
-    "learning_rate_d": 3e-4,
-    "beta1": 0.0,
-    "beta2": 0.99,
-}
+ADAM = {**R1, "beta1": 0.0, "beta2": 0.99}
 PAIRS = {**ADAM, "loss": "relativistic", "r2_weight": 0.5}
 plain_d = partial(ResizeConvDiscriminator, minibatch_stddev=False)
 residual_d = partial(ResidualDiscriminator, minibatch_stddev=False)
@@ -118,6 +114,9 @@ def networks(rung: str, config: Config) -> tuple[nn.Module, nn.Module]:
     for network in (G, D):
         if isinstance(network, DCGANGenerator | DCGANDiscriminator):
             init_weights(network)
+        for layer in network.modules():  # from zero they need more steps than there are
+            if isinstance(layer, ResidualBlock):
+                layer.added[-1].reset_parameters()  # type: ignore[operator]
     return G, D
 
 
