@@ -133,13 +133,11 @@ def grow_all(state: TrainState, side: int, fade: float) -> None:
         grow(network, side.bit_length() - 3, fade)  # type: ignore[arg-type]
 
 
-def growing_turn(
-    side: int, first: int, steps: int
-) -> Callable[[TrainState, Tensor], Tensor]:
-    """`train_step` that fades a size in during half of its `steps`, from `first` on."""
+def growing_turn(side: int, steps: int) -> Callable[[TrainState, Tensor], Tensor]:
+    """`train_step` that fades a size in during the first half of its `steps`."""
 
     def turn(state: TrainState, real: Tensor) -> Tensor:
-        fade = min(1.0, 2 * (state.step - first) / steps)
+        fade = min(1.0, 2 * state.step / steps)
         grow_all(state, side, 1.0 if side == GROWTH[0] else fade)
         return train_step(state, real)
 
@@ -248,9 +246,11 @@ def run(
         turn: Any = train_step
         if rung == PROGRESSIVE:
             first, count = sides.index(side), sides.count(side)
-            turn = growing_turn(
-                side, sum(steps[:first]), sum(steps[first : first + count])
-            )
+            turn = growing_turn(side, sum(steps[first : first + count]))
+            if (
+                part == first
+            ):  # the average is to forget the first weights of new layers
+                state.step, state.measured_at = 0, -1
         small, sampler = reduced(pixels, side), sampler_of(steps[part])
         started = time.process_time()
         for _ in accelerate.fit(state, small, turn=turn, sampler=sampler):
@@ -262,7 +262,8 @@ def run(
         )
         distance = frechet_distance(real_features(size), features_of(samples))
         seconds = SECONDS[size] * (part + 1) / POINTS
-        point = {"seconds": seconds, "steps": state.step, "frechet": distance}
+        point = {"seconds": seconds, "steps": sum(steps[: part + 1])}
+        point["frechet"] = distance
         curve.append({**point, "side": side, "images": state.history[-1].images_seen})
         if seed == 0 and rung == PROGRESSIVE and 0 < state.G.fade < 1:
             images["fading in"] = fading_in(state)

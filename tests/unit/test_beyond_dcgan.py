@@ -46,9 +46,9 @@ def test_all_parts_of_a_run_take_equal_seconds():
 def test_a_new_size_fades_in_during_half_of_its_steps(monkeypatch):
     monkeypatch.setattr(beyond_dcgan, "train_step", lambda state, real: state.G.fade)
     state = state_of(PROGRESSIVE, seed=0)
-    turn = growing_turn(16, first=100, steps=8)
+    turn = growing_turn(16, steps=8)
     fades = []
-    for state.step in range(100, 108):
+    for state.step in range(8):
         fades.append(turn(state, torch.zeros(1)))
     assert fades == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
     assert state.G.stage == state.D.stage == state.G_ema.stage == 2
