@@ -1,7 +1,7 @@
 """A hundred pictures of your own: how few are enough, and did it copy?
 
-    python -m experiments.own --counts 100 --seeds 0
-    python -m experiments.own --counts 300 1000 --arms none changed --seeds 0 1 2
+    python -m experiments.own --seeds 0 1 2
+    python -m experiments.own none:100 "changed, from faces:300" --seeds 0
 
 "Yours" are fresh drawings of avatars, 32x32, which no network of the book has seen:
 100, 300 or 1,000, of which a fifth is held out as `ganlib train own` does it. Each run
@@ -30,6 +30,7 @@ from ganlib.augment import augment
 from ganlib.config import Config, replace
 from ganlib.data.avatars import draw
 from ganlib.data.transforms import denormalize, normalize
+from ganlib.errors import GanlibError
 from ganlib.metrics import (
     copied_share,
     frechet_distance,
@@ -56,7 +57,7 @@ ARMS = {  # name -> start, which images D sees changed
     "changed": (None, "all"),
     "none, from faces": (START, "none"),
     "changed, from faces": (START, "all"),
-    "controlled": (None, "controlled"),
+    "controlled, from faces": (START, "controlled"),
     "real side only": (None, "real"),
 }
 
@@ -169,8 +170,8 @@ def run(
 
 def main() -> None:
     made = parser(__doc__, seeds=1, resumes=True)
-    made.add_argument("--counts", type=int, nargs="+", default=list(COUNTS))
-    made.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    every = [f"{arm}:{count}" for arm in ARMS for count in COUNTS]
+    made.add_argument("cells", nargs="*", metavar="ARM:COUNT", help="default: all")
     options = made.parse_args()
     torch.set_num_threads(1)
     facts = {
@@ -186,11 +187,15 @@ def main() -> None:
         result["copies"] = {str(count): references(count) for count in COUNTS}
     images = read_images(NAME, options.out)
     for seed in options.seeds:
-        for count in options.counts:
-            for arm in options.arms:
-                one = partial(run, arm, count, images, options.out)
-                key = {"arm": arm, "count": count}
-                over_seeds(NAME, result, [seed], one, out=options.out, **key)
+        for cell in options.cells or every:
+            arm, _, count = cell.rpartition(":")
+            if arm not in ARMS or not count.isdecimal():
+                raise GanlibError(
+                    f"{cell} is no cell; it is one of {', '.join(every)}."
+                )
+            one = partial(run, arm, int(count), images, options.out)
+            key = {"arm": arm, "count": int(count)}
+            over_seeds(NAME, result, [seed], one, out=options.out, **key)
 
 
 if __name__ == "__main__":
