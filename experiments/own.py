@@ -2,11 +2,13 @@
 
     python -m experiments.own --seeds 0 1 2
     python -m experiments.own none:100 "changed, from faces:300" --seeds 0
+    python -m experiments.own "changed, from faces:100" --long --seeds 0
 
 "Yours" are fresh drawings of avatars, 32x32, which no network of the book has seen:
 100, 300 or 1,000, of which a fifth is held out as `ganlib train own` does it. Each run
 has EPOCHS epochs, which are as many steps whatever the count: a step of two arms costs
-nearly the same (cpu_seconds, measurements left out). The start is faces-32 (see experiments/starts.py): photographs of faces, and never a drawing.
+nearly the same (cpu_seconds, measurements left out); with --long it has LONG, and the
+generator that `train own` would keep is scored too. The start is faces-32 (see experiments/starts.py): photographs of faces, and never a drawing.
 
 After every epoch the two criteria of ganlib/stopping.py are measured, so that the result
 says when each would have stopped. At the end stand the scores against 10,000 fresh
@@ -16,12 +18,13 @@ its training pictures and nothing else ("copies").
 """
 
 import time
+from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from experiments.common import begin, over_seeds, parser, read_images, write_images
 from ganlib import training
@@ -46,6 +49,7 @@ from ganlib.transfer import start_from
 
 NAME = "own"
 EPOCHS = 8  # of a hundred steps, or a few more
+LONG = 24
 COUNTS = 100, 300, 1_000
 FRESH = 10_000  # drawings that the distance is measured to
 SAMPLES = 1_000  # behind each final score
@@ -73,7 +77,7 @@ def drawings(count: int, seed: int) -> Tensor:
     return at_size(draw(count, seed=seed)[0])
 
 
-def config_of(arm: str, seed: int) -> Config:
+def config_of(arm: str, epochs: int, seed: int) -> Config:
     """The config of a run of an arm."""
     start, changed = ARMS[arm]
     fields: dict[str, Any] = {}
@@ -83,7 +87,7 @@ def config_of(arm: str, seed: int) -> Config:
         fields |= {"augment_target": 0.6, "augment_ramp": RAMP}
     if start:
         fields["frozen_layers"] = FROZEN
-    return replace(OWN, dataset="avatars", epochs=EPOCHS, seed=seed, **fields)
+    return replace(OWN, dataset="avatars", epochs=epochs, seed=seed, **fields)
 
 
 def real_side_turn(config: Config, state: TrainState, real: Tensor) -> Tensor:
@@ -120,12 +124,17 @@ def references(count: int) -> dict[str, Any]:
 
 
 def run(
-    arm: str, count: int, images: dict[str, Tensor], out: Path, seed: int
+    arm: str,
+    count: int,
+    epochs: int,
+    images: dict[str, Tensor],
+    out: Path,
+    seed: int,
 ) -> dict[str, Any]:
     """One run -> what is stored; its pictures go to `images`."""
     start, changed = ARMS[arm]
     training_pixels, held_out = hold_out(drawings(count, 10_000 + seed))
-    config = config_of(arm, seed)
+    config = config_of(arm, epochs, seed)
     state = new_state(config)
     if start:
         start_from(state, start)
@@ -135,28 +144,38 @@ def run(
     turn = train_step
     if changed == "real":
         turn = partial(real_side_turn, replace(config, **CHANGES))
-    spent, strengths = 0.0, []
-    epochs = training.fit(state, training_pixels, turn=turn, sampler=own_batches)
-    for _ in range(EPOCHS):
+    spent, strengths, best = 0.0, [], state.sampling_generator
+    records = training.fit(state, training_pixels, turn=turn, sampler=own_batches)
+    for _ in range(epochs):
         began = time.process_time()
-        next(epochs)
+        next(records)
         spent += time.process_time() - began
-        watch.measure(state.sampling_generator, config.latent_dim, len(state.history))
+        G = state.sampling_generator
+        watch.measure(G, config.latent_dim, len(state.history))
+        if watch.best == watch.measures[-1]:
+            best = deepcopy(G)
         strength = state.augment_strength
         strengths.append(None if strength is None else round(strength.item(), 3))
         print(arm, count, seed, f"{spent:.0f} s", watch.measures[-1], flush=True)
-    G = state.sampling_generator
-    pixels = sample_pixels(G, config.latent_dim, count=SAMPLES)
-    features = watch.features(pixels)
-    if seed == 0:
-        _, nearest = nearest_neighbour(features[:SHOWN], watch.training)
-        images[f"{arm}, {count}"] = pixels[:SHOWN]
-        images[f"{arm}, {count}, nearest"] = training_pixels[nearest]
-        write_images(NAME, images, out)
     unseen = unseen_features(len(training_pixels), 20_000 + seed)
-    copied, error = copied_share(features, watch.training, unseen)
-    scores = scores_of(features) | {"copied": copied, "copied_error": error}
-    print(arm, count, seed, state.step, scores, flush=True)
+
+    def scores_at(G: nn.Module, key: str) -> dict[str, float]:
+        """Scores of G, which are called `key`; pictures of seed 0 are kept."""
+        pixels = sample_pixels(G, config.latent_dim, count=SAMPLES)
+        features = watch.features(pixels)
+        if seed == 0:
+            _, nearest = nearest_neighbour(features[:SHOWN], watch.training)
+            images[key] = pixels[:SHOWN]
+            images[f"{key}, nearest"] = training_pixels[nearest]
+            write_images(NAME, images, out)
+        copied, error = copied_share(features, watch.training, unseen)
+        return scores_of(features) | {"copied": copied, "copied_error": error}
+
+    key = f"{arm}, {count}" + (", long" if epochs == LONG else "")
+    facts = {"scores": scores_at(G, key)}
+    if epochs == LONG:
+        facts["kept"] = scores_at(best, f"{key}, kept")
+    print(arm, count, seed, state.step, facts, flush=True)
     return {
         "cpu_seconds": round(spent, 1),
         "steps": state.step,
@@ -164,7 +183,7 @@ def run(
         "history": state.history,
         "strengths": strengths,
         "measures": watch.measures,
-        "scores": scores,
+        **facts,
     }
 
 
@@ -172,7 +191,9 @@ def main() -> None:
     made = parser(__doc__, seeds=1, resumes=True)
     every = [f"{arm}:{count}" for arm in ARMS for count in COUNTS]
     made.add_argument("cells", nargs="*", metavar="ARM:COUNT", help="default: all")
+    made.add_argument("--long", action="store_true", help=f"{LONG} epochs")
     options = made.parse_args()
+    epochs = LONG if options.long else EPOCHS
     torch.set_num_threads(1)
     facts = {
         "base": vars(OWN),
@@ -193,8 +214,8 @@ def main() -> None:
                 raise GanlibError(
                     f"{cell} is no cell; it is one of {', '.join(every)}."
                 )
-            one = partial(run, arm, int(count), images, options.out)
-            key = {"arm": arm, "count": int(count)}
+            one = partial(run, arm, int(count), epochs, images, options.out)
+            key = {"arm": arm, "count": int(count), "long": options.long}
             over_seeds(NAME, result, [seed], one, out=options.out, **key)
 
 
