@@ -18,7 +18,7 @@ from ganlib.sampling import sample_pixels
 HELD_OUT = 0.2  # share of the pictures, of which the run learns nothing
 MOST_HELD_OUT = 1_000
 SAMPLES = 250  # behind each measurement: with few held out, more say little more
-PATIENCE = 8  # measurements without a better one before the run stops
+PATIENCE = 12  # measurements without a better one before the run stops
 MOST_COPIED = 0.2  # share of copies above which a generator is not kept
 
 
@@ -110,5 +110,5 @@ class Watch:
 
 
 def copies(measure: Measure) -> bool:
-    """Whether G copies more than MOST_COPIED of its images, by more than two errors."""
-    return measure.copied - 2 * measure.copied_error > MOST_COPIED
+    """Whether the share of copies is above MOST_COPIED and above two of its errors."""
+    return measure.copied > max(MOST_COPIED, 2 * measure.copied_error)

@@ -16,6 +16,7 @@ from ganlib.data.folder_facts import image_sizes
 from ganlib.metrics import load_feature_extractor
 from ganlib.models import build
 from ganlib.own import config_for, size_for, start_for, without_duplicates
+from ganlib.recipes import recipe
 from ganlib.stopping import Measure, Watch, features_of, hold_out
 from ganlib.training import new_state
 from ganlib.transfer import load_start, save_start, start_from
@@ -97,6 +98,14 @@ def test_grey_stays_grey_and_few_are_changed():
     assert "7 pictures are grey" in sentences[0]
     assert "1,000 pictures are held out" in sentences[1]
     assert "D sees all images as they are" in sentences[2]
+
+
+def test_larger_images_have_wider_networks():
+    small, _ = config_for(bytes_of(60), "folder:x", {})
+    large, _ = config_for(bytes_of(60, size=64), "folder:x", {})
+    assert (small.base_channels, large.base_channels) == (16, 32)
+    assert (small.augment_shift, large.augment_shift) == (4, 8)
+    assert large.learning_rate_d == recipe("faces").learning_rate_d
 
 
 def test_what_is_asked_for_stays():
