@@ -79,7 +79,11 @@ def main() -> None:
         state = load_checkpoint(checkpoints[-1])
     else:
         state = against_shipped(options.source, options.seconds)
-    facts = {"history": state.history, **machine(), **provenance("start")}
+    facts = {
+        "history": state.history,
+        **machine(),
+        **provenance(f"start {options.name}"),
+    }
     path = options.out / f"{options.name}.safetensors"
     save_start(state.sampling_generator, state.D, state.config, path, **facts)
 
