@@ -85,6 +85,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "mode_collapse": TRAINING | SCORES,
     "own": TRAINING | SPEED | SCORES | AVATARS | {"stopping.py", "transfer.py"},
     "scaling": TRAINING | SPEED,
+    "start *": TRAINING | SPEED | PICTURES,
     "stopping": TRAINING | SPEED | SCORES,
     "scoreboard/*": TRAINING | SPEED | SCORES,
     "time_to_quality": TRAINING | SPEED | SCORES,

@@ -3,12 +3,13 @@
     python -m experiments.stale
     python -m experiments.stale --verified scoreboard/mnist-on-mnist
 
-Looks at the results in ganlib/assets/experiments, at the shipped networks and their
-scores, and at RESULTS.md; ends with 1 if any is stale. A result with digests of its code
-is compared by them, so that comments and docstrings do not count; one without, by what
-git says differs from its commit. Code that differs but still trains and scores alike in
-the short runs of `common.behaviour` makes nothing stale. --verified marks results as made
-by the code as it stands: only after you have checked that they would come out the same.
+Looks at the results in ganlib/assets/experiments, at the shipped networks, their scores
+and the starts, and at RESULTS.md; ends with 1 if any is stale. A result with digests of
+its code is compared by them, so that comments and docstrings do not count; one without,
+by what git says differs from its commit. Code that differs but still trains and scores
+alike in the short runs of `common.behaviour` makes nothing stale. --verified marks
+results as made by the code as it stands: only after you have checked that they would come
+out the same.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from ganlib.checkpoint import read_metadata, shipped
 from ganlib.errors import GanlibError
 from ganlib.recipes import RECIPES, recipe
 from ganlib.results import RESULTS
+from ganlib.transfer import STARTS
 
 OLDEST = "312366d"  # the commit of what was stored before commits were
 BENCHMARKS = Path(__file__).with_name("RESULTS.md")
@@ -40,6 +42,8 @@ def stored() -> Iterator[tuple[str, dict[str, Any]]]:
         metadata = read_metadata(name)
         yield f"network {name}", metadata
         yield f"scores of {name}", metadata.get("scored", {})
+    for path in sorted(STARTS.glob("*.safetensors")):
+        yield f"start {path.stem}", read_metadata(path)
     found = re.search(r"<!-- (\{.*\}) -->", BENCHMARKS.read_text(encoding="utf-8"))
     yield BENCHMARKS.name, json.loads(found[1]) if found else {}
 

@@ -416,7 +416,7 @@ def _fill_adam(optimizer: torch.optim.Optimizer, saved: Any, path: Path) -> None
     try:
         memory = saved["state"]
         for index, weight in enumerate(group["params"]):
-            if memory:
+            if memory and weight.requires_grad:
                 moments = memory[index]["exp_avg"], memory[index]["exp_avg_sq"]
                 if any(moment.shape != weight.shape for moment in moments):
                     raise ValueError

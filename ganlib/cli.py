@@ -28,7 +28,7 @@ from ganlib.checkpoint import (
     shipped,
 )
 from ganlib.config import Config, parse_field, replace
-from ganlib.data import ABOUT, CLASSES, NAMES, Images, load, picture_sizes
+from ganlib.data import ABOUT, CLASSES, NAMES, Images, load
 from ganlib.errors import GanlibError
 from ganlib.export import export_onnx
 from ganlib.files import write_atomic
@@ -39,16 +39,7 @@ from ganlib.metrics import (
     score,
     subsample,
 )
-from ganlib.own import (
-    config_for,
-    keep_best,
-    nearest_start,
-    own_batches,
-    read_measures,
-    size_for,
-    take_best,
-    without_duplicates,
-)
+from ganlib.own import Keeper, own_batches, plan_for
 from ganlib.plotting import save_image_grid
 from ganlib.recipes import RECIPES, recipe
 from ganlib.results import network_summary, spread, summary
@@ -60,7 +51,6 @@ from ganlib.sampling import (
     sample_noise,
     with_condition,
 )
-from ganlib.stopping import Measure, Watch, hold_out
 from ganlib.tensorboard import log_epoch, open_tensorboard
 from ganlib.training import Sampler, TrainState, check_images
 from ganlib.transfer import start_from
@@ -282,65 +272,23 @@ def _train_own(options: argparse.Namespace) -> None:
                 "own trains in one process, which measures and stops; start it "
                 "without torchrun."
             )
-        pixels, said = _pictures(dataset, changes)
-        config, why = config_for(pixels, dataset, changes)
-        training, held_out = hold_out(pixels)
+        plan = plan_for(dataset, changes, slow=device.type == "cpu")
         if options.resume:
-            state = resume_run(config, changes, out, device, force=options.force)
+            state = resume_run(plan.config, changes, out, device, force=options.force)
             _check_epochs(state, out)
-            check_images(state.config, training)
+            check_images(state.config, plan.training)
         else:
-            state = new_run(config, out, device)
-            check_images(config, training)
-            start, sentence = nearest_start(config, training)
-            print(*said, *why, sentence, sep="\n", flush=True)
-            if start:
-                start_from(state, start, training)
+            state = new_run(plan.config, out, device)
+            check_images(plan.config, plan.training)
+            print(*plan.sentences, sep="\n", flush=True)
+            if plan.start:
+                start_from(state, plan.start)
         accelerate.set_memory_format(state)  # now: what is measured depends on it
-        watch = Watch(load_feature_extractor(dataset), training, held_out)
-        watch.measures = read_measures(out, len(state.history))
-
-        def after_epoch() -> bool:
-            """Measure what is not measured yet; whether to stop."""
-            last = watch.measures[-1].epoch if watch.measures else -1
-            if last < len(state.history):
-                tqdm.write(_as_sentence(keep_best(state, watch, out)))
-            return watch.reason_to_stop is not None
-
-        _train_and_save(state, training, None, own_batches, out, options, after_epoch)
-    take_best(out)
-    print(watch.reason_to_stop or f"It has had its {state.config.epochs} epochs.")
-    if watch.best is None:
-        print(
-            "Each generator that was measured copies; the last is kept. Take more "
-            "pictures."
+        keeper = Keeper(state, plan, out)
+        _train_and_save(
+            state, plan.training, None, own_batches, out, options, keeper.after_epoch
         )
-    else:
-        print(f"The best generator, of epoch {watch.best.epoch}, is in {out}")
-
-
-def _pictures(dataset: str, changes: dict[str, Any]) -> tuple[Tensor, list[str]]:
-    """The pictures of "folder:PATH", each once, and what was chosen on the way."""
-    sizes, others = picture_sizes(dataset)
-    size, sentence = size_for(sizes, padded="square=pad" in dataset)
-    if "image_size" in changes:
-        size, sentence = changes["image_size"], "The size of images was asked for."
-    images = load(dataset, fallback=False, size=size, channels=changes.get("channels"))
-    pixels, said = without_duplicates(images.pixels), [sentence]
-    if others:
-        said.append(f"{others:,} other files are no pictures and are left alone.")
-    left_out = len(images.pixels) - len(pixels)
-    if left_out:
-        said.append(f"{left_out:,} of the pictures repeat others and are left out.")
-    return pixels, said
-
-
-def _as_sentence(measure: Measure) -> str:
-    """A measurement as a line below the progress bar."""
-    return (
-        f"epoch {measure.epoch}: distance to the held-out pictures {measure.kid:.1f}, "
-        f"copies {measure.copied:.0%} (± {measure.copied_error:.0%})"
-    )
+    print(*keeper.finish(), sep="\n")
 
 
 def _check_epochs(state: TrainState, out: Path) -> None:

@@ -72,6 +72,7 @@ class Config:
     r2_weight: float = _number(0.0, 0.0, 1_000.0)  # penalty on D at generated images
     gp_weight: float = _number(0.0, 0.0, 1_000.0)  # on D's slope between the two
     spectral_norm: bool = False  # D's layers stretch nothing by more than 1
+    frozen_layers: int = _number(0, 0, 16)  # of D, the first, which learn nothing more
     random_flip: bool = False  # D sees half of all images flipped left to right
     augment_shift: int = _number(0, 0, 64)  # D sees all images moved by so many pixels
     augment_color: bool = False  # D sees brightness, saturation and contrast changed

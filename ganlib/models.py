@@ -521,7 +521,27 @@ def build(config: Config) -> tuple[nn.Module, nn.Module]:
         normalize_spectrum(D)
     if config.classes and config.label_input == "projection":
         D = ProjectionDiscriminator(D, config.classes)  # starts at 0: has no spectrum
+    if config.frozen_layers:
+        freeze_first(D, config.frozen_layers)
     return G, D
+
+
+def freeze_first(D: nn.Module, count: int) -> None:
+    """Keep the weights of D's first `count` layers as they are, in place.
+
+    A D that comes from other images knows edges and colours already, and few images
+    cannot spoil what does not move. Source: Mo 2020 (Freeze the Discriminator).
+
+    Raises GanlibError unless a layer is left that learns.
+    """
+    layers = [one for one in D.modules() if isinstance(one, nn.Linear | nn.Conv2d)]
+    if count >= len(layers):
+        raise GanlibError(
+            f"frozen_layers is {count}, but D has {len(layers)} layers, and the last "
+            f"must learn; take at most {len(layers) - 1}."
+        )
+    for layer in layers[:count]:
+        layer.requires_grad_(False)
 
 
 def _build_plain(config: Config) -> tuple[nn.Module, nn.Module]:

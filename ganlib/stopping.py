@@ -17,8 +17,8 @@ from ganlib.sampling import sample_pixels
 
 HELD_OUT = 0.2  # share of the pictures, of which the run learns nothing
 MOST_HELD_OUT = 1_000
-SAMPLES = 500  # behind each measurement
-PATIENCE = 8  # measurements without a better one before the run stops
+SAMPLES = 250  # behind each measurement: with few held out, more say little more
+PATIENCE = 12  # measurements without a better one before the run stops
 MOST_COPIED = 0.2  # share of copies above which a generator is not kept
 
 
@@ -66,16 +66,17 @@ class Watch:
         self, feature_extractor: Classifier, training: Tensor, held_out: Tensor
     ) -> None:
         self.feature_extractor = feature_extractor
-        self.training = self._features(training)
-        self.held_out = self._features(held_out)
+        self.training = self.features(training)
+        self.held_out = self.features(held_out)
         self.measures: list[Measure] = []
 
-    def _features(self, pixels: Tensor) -> Tensor:
+    def features(self, pixels: Tensor) -> Tensor:
+        """Features (N, F) of bytes (N, C, H, W)."""
         return features_of(self.feature_extractor, pixels)
 
     def measure(self, G: nn.Module, latent_dim: int, epoch: int) -> Measure:
         """Measure SAMPLES images of G, always of the same noise, and remember it."""
-        fake = self._features(sample_pixels(G, latent_dim, count=SAMPLES, seed=1))
+        fake = self.features(sample_pixels(G, latent_dim, count=SAMPLES, seed=1))
         kid, _ = kernel_distance(self.held_out, fake, subsets=100)
         copied = copied_share(fake, self.training, self.held_out)
         self.measures.append(Measure(epoch, kid, *copied))
@@ -109,5 +110,5 @@ class Watch:
 
 
 def copies(measure: Measure) -> bool:
-    """Whether G copies more than MOST_COPIED of its images, by more than two errors."""
-    return measure.copied - 2 * measure.copied_error > MOST_COPIED
+    """Whether the share of copies is above MOST_COPIED and above two of its errors."""
+    return measure.copied > max(MOST_COPIED, 2 * measure.copied_error)

@@ -24,6 +24,7 @@ from experiments import (
     mode_collapse,
     own,
     stale,
+    starts,
     stopping,
 )
 from experiments.bench import operations, ratio, take_turns
@@ -58,10 +59,12 @@ SCRIPTS = [
     "inversion",
     "ladder",
     "mode_collapse",
+    "own",
     "scaling",
     "scoreboard",
     "ship",
     "stale",
+    "starts",
     "stopping",
     "time_to_quality",
     "train_classifiers",
@@ -776,10 +779,10 @@ class Seeing(nn.Module):
 
 
 def test_the_broken_arm_changes_real_images_alone():
-    state = new_state(own.config_of("32 real side only", 0))
+    state = new_state(own.config_of("real side only", 1, 0))
     state.D = Seeing()
     state.optimizer_d = torch.optim.SGD(state.D.parameters(), lr=0.0)
-    turn = partial(own.real_side_turn, own.config_of("32 changed", 0))
+    turn = partial(own.real_side_turn, own.config_of("changed", 1, 0))
     turn(state, torch.ones(4, 3, 32, 32))
     real, fake, again = state.D.seen
     assert real[0] < 0.9, "shifted in from -1, and holes of 0"
@@ -788,22 +791,48 @@ def test_the_broken_arm_changes_real_images_alone():
 
 @pytest.mark.parametrize("arm", own.ARMS)
 def test_an_arm_does_what_it_is_called(arm):
-    size, start, changed = own.ARMS[arm]
-    config = own.config_of(arm, 3)
-    assert (config.image_size, config.seed) == (size, 3) and arm.startswith(str(size))
-    assert ("from faces" in arm) == (start is not None)
+    start, changed = own.ARMS[arm]
+    config = own.config_of(arm, 4, 3)
+    assert (config.epochs, config.seed) == (4, 3)
+    assert ("from faces" in arm) == (start is not None) == bool(config.frozen_layers)
     assert bool(config.augment_cutout) == (changed in ("all", "controlled"))
     assert bool(config.augment_target) == ("controlled" in arm)
-    batches = own.epoch_of(size, 100, 32, torch.device("cpu"))
-    assert [len(batch) for batch in batches] == [32] * own.EPOCH[size]
 
 
 def test_drawings_are_made_smaller_by_the_means_of_squares():
     pixels = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
     pixels[0, 0, :2, 0] = 200
-    smaller = own.at(32, pixels)
+    smaller = own.at_size(pixels)
     assert smaller.shape == (1, 1, 32, 32)
     assert smaller[0, 0, 0, 0] == 100 and smaller.sum() == 100
+
+
+@pytest.mark.parametrize("cell", ["none", "nothing:100", "none:many"])
+def test_a_cell_is_an_arm_and_a_count(cell, monkeypatch, tmp_path, says):
+    monkeypatch.setattr(own, "references", lambda count: {})
+    monkeypatch.setattr(sys, "argv", ["own", cell, "--out", str(tmp_path)])
+    with says(cell, "real side only:300"):
+        own.main()
+
+
+class Standing(nn.Module):
+    """A G that would move if it had a turn."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, z):
+        return self.weight * z[:, :1, None, None].expand(-1, 3, 4, 4).tanh()
+
+
+def test_a_d_learns_alone_while_g_stands_still():
+    state = new_state(replace(SMALL, channels=3, image_size=4))
+    state.G = Standing()
+    before = [weight.clone() for weight in state.D.parameters()]
+    numbers = starts.discriminator_turn(state, torch.ones(10, 3, 4, 4))
+    assert state.G.weight.item() == 1 and numbers.shape == (5,)
+    assert not any(map(torch.equal, before, state.D.parameters()))
 
 
 # Avatars, asked for by their attributes

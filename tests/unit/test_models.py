@@ -405,3 +405,22 @@ def test_spectral_norm_bounds_the_layers_of_d_and_leaves_g_alone(architecture):
     for weight in weights:
         largest = torch.linalg.matrix_norm(weight.flatten(1), ord=2)
         assert largest.item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "resize-conv", "residual"])
+def test_frozen_layers_are_the_first_of_d(architecture):
+    G, D = build(tiny(architecture, image_size=16, frozen_layers=1))
+    first, *others = (
+        layer for layer in D.modules() if isinstance(layer, nn.Linear | nn.Conv2d)
+    )
+    assert not any(weight.requires_grad for weight in first.parameters())
+    learned = [
+        *G.parameters(),
+        *(one for layer in others for one in layer.parameters()),
+    ]
+    assert all(weight.requires_grad for weight in learned)
+
+
+def test_a_layer_of_d_must_learn(says):
+    with says("frozen_layers is 3", "D has 3 layers", "at most 2"):
+        build(tiny("mlp", frozen_layers=3))

@@ -14,10 +14,12 @@ from ganlib.cli import main
 from ganlib.config import Config, replace
 from ganlib.data.folder_facts import image_sizes
 from ganlib.metrics import load_feature_extractor
-from ganlib.own import config_for, nearest_start, size_for, without_duplicates
+from ganlib.models import build
+from ganlib.own import config_for, size_for, start_for, without_duplicates
+from ganlib.recipes import recipe
 from ganlib.stopping import Measure, Watch, features_of, hold_out
 from ganlib.training import new_state
-from ganlib.transfer import start_from
+from ganlib.transfer import load_start, save_start, start_from
 
 TINY = ["--set", "base_channels=2", "--set", "latent_dim=3", "--batch-size", "10"]
 
@@ -28,10 +30,9 @@ def tiny(offline, monkeypatch):
     (offline / "work").mkdir()
     monkeypatch.chdir(offline / "work")
     monkeypatch.setattr(own, "EPOCH_STEPS", 2)
-    monkeypatch.setattr(own, "SAMPLES", 20)
     monkeypatch.setattr(stopping, "SAMPLES", 40)
     monkeypatch.setattr(stopping, "PATIENCE", 2)
-    monkeypatch.setattr(transfer, "ALONE", 1)
+    monkeypatch.setattr(transfer, "STARTS", offline / "starts")
 
 
 def draw(folder, count, *, size=(48, 40), mode="RGB", seed=0):
@@ -72,6 +73,12 @@ def test_the_side_is_that_of_the_shorter_sides(sizes, side, words):
     assert found == side and f"{side}x{side}" in sentence and words in sentence
 
 
+def test_without_a_graphics_card_the_side_is_small():
+    side, sentence = size_for([(200, 150)] * 3, slow=True)
+    assert side == 32 and "no graphics card" in sentence
+    assert "no graphics card" not in size_for([(40, 40)], slow=True)[1]
+
+
 def test_equal_pictures_count_once():
     pixels = bytes_of(5)
     assert torch.equal(without_duplicates(pixels[[0, 1, 0, 2, 1]]), pixels[:3])
@@ -93,6 +100,14 @@ def test_grey_stays_grey_and_few_are_changed():
     assert "D sees all images as they are" in sentences[2]
 
 
+def test_larger_images_have_wider_networks():
+    small, _ = config_for(bytes_of(60), "folder:x", {})
+    large, _ = config_for(bytes_of(60, size=64), "folder:x", {})
+    assert (small.base_channels, large.base_channels) == (16, 32)
+    assert (small.augment_shift, large.augment_shift) == (4, 8)
+    assert large.learning_rate_d == recipe("faces").learning_rate_d
+
+
 def test_what_is_asked_for_stays():
     asked = {"batch_size": 7, "augment_color": False, "seed": 3}
     asked |= {"random_flip": True}
@@ -111,36 +126,50 @@ def test_too_few_pictures(says):
 # Where it starts
 
 
-def test_it_starts_from_the_shipped_network_that_is_nearest():
-    from ganlib.sampling import sample_pixels
-
-    config = replace(own.OWN, dataset="folder:x")
-    G, _ = load_generator("avatars")
-    drawn = sample_pixels(G, config.latent_dim, count=20, seed=5)
-    name, sentence = nearest_start(config, drawn)
-    assert name == "avatars" and "avatars" in sentence and "faces" in sentence
-
-
-@pytest.mark.parametrize("change", [{"image_size": 32}, {"channels": 1}])
-def test_where_no_shipped_network_fits_it_starts_from_noise(change):
-    config = replace(own.OWN, dataset="folder:x", **change)
-    name, sentence = nearest_start(config, bytes_of(20, config.channels))
-    assert name is None and "from noise" in sentence
+@pytest.fixture
+def start(tiny):
+    """A start for runs with TINY networks, with weights that no new run has."""
+    config = replace(own.OWN, base_channels=2, latent_dim=3, seed=9)
+    G, D = build(config)
+    for weight in [*G.parameters(), *D.parameters()]:
+        torch.nn.init.normal_(weight)
+    save_start(G, D, config, transfer.STARTS / "tiny.safetensors")
+    return config
 
 
-def test_a_start_gives_g_its_weights_and_d_a_lesson(weights_of):
-    config = replace(own.OWN, batch_size=4)
-    state, again = new_state(config), new_state(config)
-    before, numbers = weights_of(state.D), torch.random.get_rng_state()
-    for one in (state, again):
-        start_from(one, "faces", bytes_of(9, size=64))
+def test_a_start_gives_both_networks_their_weights(start):
+    config = replace(start, dataset="folder:x", seed=0)
+    state, numbers = new_state(config), torch.random.get_rng_state()
+    start_from(state, "tiny")
     assert torch.equal(numbers, torch.random.get_rng_state())
-    G, _ = load_generator("faces")
-    for network in (state.G, state.G_ema):
-        for name, value in G.state_dict().items():
+    G, D, its = load_start("tiny")
+    assert its == start
+    for network, kept in ((state.G, G), (state.G_ema, G), (state.D, D)):
+        for name, value in kept.state_dict().items():
             assert torch.equal(network.state_dict()[name], value), name
-    assert not all(map(torch.equal, before, weights_of(state.D)))
-    assert all(map(torch.equal, weights_of(again.D), weights_of(state.D)))
+
+
+def test_a_start_of_another_shape_or_name(start, says):
+    with says("tiny has image_shape", "(1, 32, 32)"):
+        start_from(new_state(replace(start, channels=1)), "tiny")
+    with says("no start 'huge'", "tiny"):
+        load_start("huge")
+
+
+@pytest.mark.parametrize(
+    "change", [{"image_size": 64}, {"channels": 1}, {"base_channels": 4}]
+)
+def test_where_no_start_fits_both_networks_begin_anew(change, start):
+    config, name, sentence = start_for(replace(start, **change), {})
+    assert name is None and "begin anew" in sentence and not config.frozen_layers
+
+
+@pytest.mark.parametrize("asked", [None, 0, 2])
+def test_where_one_fits_first_layers_of_d_are_frozen(asked, start):
+    changes = {} if asked is None else {"frozen_layers": asked}
+    config, name, sentence = start_for(start, changes)
+    assert name == "tiny" and "tiny" in sentence
+    assert config.frozen_layers == (own.FROZEN if asked is None else asked)
 
 
 # When it stops
@@ -263,12 +292,24 @@ def test_resumed_is_the_same_as_never_stopped(tmp_path):
     assert [row[:-1] for row in one.history] == [row[:-1] for row in other.history]
 
 
-def test_a_picture_of_large_enough_a_side_starts_from_shipped_weights(capsys, tmp_path):
-    folder = draw(tmp_path / "mine", 50, size=(80, 70))
-    command = ["train", "own", "--dataset", f"folder:{folder}", "--epochs", "1"]
-    main([*command, "--batch-size", "20", "--out", "run"])
-    assert "starts from the shipped network" in capsys.readouterr().out
-    assert load_generator("run")[1].image_size == 64
+def test_a_run_from_a_start_keeps_the_frozen_layers(capsys, start, tmp_path):
+    """Also over a resume, which is the same as never stopped."""
+    stopping.PATIENCE = 9  # which the fixture gives back
+    folder = draw(tmp_path / "mine", 50)
+    train(folder, "--epochs", "2", out="straight")
+    assert "weights of tiny" in capsys.readouterr().out
+    train(folder, "--epochs", "1", out="halves")
+    train(folder, "--epochs", "2", "--resume", out="halves")
+    one, other = (
+        load_checkpoint(f"{out}/checkpoints/epoch-0002.pt").D.state_dict()
+        for out in ("halves", "straight")
+    )
+    kept = load_start("tiny")[1].state_dict()
+    first, *_, last = (name for name in kept if name.endswith("weight"))
+    assert torch.equal(other[first], kept[first])
+    assert not torch.equal(other[last], kept[last])
+    for name, value in one.items():
+        assert torch.equal(other[name], value), name
 
 
 def test_grey_and_colour_and_a_broken_one(capsys, tmp_path):

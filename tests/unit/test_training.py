@@ -696,6 +696,7 @@ ACTIVE = {
     "r2_weight": 0.1,
     "gp_weight": 0.1,
     "spectral_norm": True,
+    "frozen_layers": 1,
     "random_flip": True,
     "augment_shift": 1,
     "augment_color": True,
