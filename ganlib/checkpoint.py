@@ -162,7 +162,7 @@ def load_run(name: str) -> tuple[list[Record], dict[int, Tensor]]:
 
 
 def _sort_header(content: bytes) -> bytes:
-    """A safetensors file with sorted metadata: what is equal shall be equal bytes.
+    """A safetensors file with sorted metadata: what is equal is to be equal bytes.
 
     safetensors itself writes its metadata in random order.
     """

@@ -171,7 +171,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="of the noise (default: 0)")
     add(
         "--label",
-        help="what a conditional network shall draw, as a number or a name "
+        help="what a conditional network is to draw, as a number or a name "
         "(default: all classes in turn)",
     )
     add(

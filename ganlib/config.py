@@ -54,7 +54,7 @@ class Config:
     image_size: int = _number(28, 4, 1_024)  # height and width in pixels
     dropout: float = _number(0.0, 0.0, 0.9)  # share of D's units dropped in training
 
-    # A condition, as of what an image shall show: G has it beside z, D beside an image.
+    # A condition, as of what an image is to show: G has it beside z, D beside an image.
     classes: int = _number(0, 0, 1_024)  # length of the condition; 0: there is none
     label_input: str = _choice("concatenation", "projection")  # how D takes it
 
