@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
 from experiments.bench import take_turns
 from experiments.common import (
@@ -26,6 +26,7 @@ from experiments.common import (
     over_seeds,
     parser,
     read_images,
+    reduced,
     references,
     write_images,
     write_result,
@@ -118,13 +119,6 @@ def networks(rung: str, config: Config) -> tuple[nn.Module, nn.Module]:
             if isinstance(layer, ResidualBlock):
                 layer.added[-1].reset_parameters()  # type: ignore[operator]
     return G, D
-
-
-def reduced(pixels: Tensor, side: int) -> Tensor:
-    """Bytes (N, C, S, S) -> their means over squares, bytes (N, C, side, side)."""
-    factor = pixels.shape[-1] // side
-    parts = pixels.split(1_000)
-    return torch.cat([avg_pool2d(one.float(), factor).round().byte() for one in parts])
 
 
 def grow_all(state: TrainState, side: int, fade: float) -> None:
@@ -247,9 +241,8 @@ def run(
         if rung == PROGRESSIVE:
             first, count = sides.index(side), sides.count(side)
             turn = growing_turn(side, sum(steps[first : first + count]))
-            if (
-                part == first
-            ):  # the average is to forget the first weights of new layers
+            # The average is to forget the first weights of new layers.
+            if part == first:
                 state.step, state.measured_at = 0, -1
         small, sampler = reduced(pixels, side), sampler_of(steps[part])
         started = time.process_time()

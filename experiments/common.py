@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from ganlib import accelerate
 from ganlib.config import Config
@@ -340,6 +341,13 @@ def write_images(name: str, images: dict[str, Tensor], out: Path = RESULTS) -> N
     path = out / f"{name}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **{key: value.numpy() for key, value in images.items()})
+
+
+def reduced(pixels: Tensor, side: int) -> Tensor:
+    """Bytes (N, C, S, S) -> their means over squares, bytes (N, C, side, side)."""
+    factor = pixels.shape[-1] // side
+    parts = pixels.split(1_000)
+    return torch.cat([avg_pool2d(one.float(), factor).round().byte() for one in parts])
 
 
 def read_images(name: str, out: Path = RESULTS) -> dict[str, Tensor]:

@@ -8,7 +8,8 @@
 100, 300 or 1,000, of which a fifth is held out as `ganlib train own` does it. Each run
 has EPOCHS epochs, which are as many steps whatever the count: a step of two arms costs
 nearly the same (cpu_seconds, measurements left out); with --long it has LONG, and the
-generator that `train own` would keep is scored too. The start is faces-32 (see experiments/starts.py): photographs of faces, and never a drawing.
+generator that `train own` would keep is scored too. The start is faces-32 (see
+experiments/starts.py): photographs of faces, and never a drawing.
 
 After every epoch the two criteria of ganlib/stopping.py are measured, so that the result
 says when each would have stopped. At the end stand the scores against 10,000 fresh

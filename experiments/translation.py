@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fft import fft2, fftfreq
-from torch.nn.functional import avg_pool2d, interpolate, l1_loss
+from torch.nn.functional import interpolate, l1_loss
 from torch.optim.lr_scheduler import LambdaLR
 
 from experiments.common import (
@@ -29,6 +29,7 @@ from experiments.common import (
     over_seeds,
     parser,
     read_images,
+    reduced,
     write_images,
 )
 from ganlib.data.avatars import decode_labels, draw
@@ -94,11 +95,6 @@ SET_FACTS = {
 STEPS = {"outlines": 500, "glasses": 1_200, "background": 150}
 
 
-def halved(pixels: Tensor) -> Tensor:
-    """Bytes (N, 3, 64, 64) -> bytes (N, 3, 32, 32), means of 2x2 pixels."""
-    return avg_pool2d(pixels.float(), 2).round().to(torch.uint8)
-
-
 @cache
 def drawings(train: bool) -> tuple[Tensor, Tensor]:
     """Bytes (N, 3, 32, 32) and the values of their factors (N, 7).
@@ -106,7 +102,7 @@ def drawings(train: bool) -> tuple[Tensor, Tensor]:
     The first of the training drawings of the book, or of its test drawings.
     """
     pixels, labels = draw(TRAINING, seed=0) if train else draw(TEST, seed=1)
-    return halved(pixels), decode_labels(labels)
+    return reduced(pixels, 32), decode_labels(labels)
 
 
 @cache
@@ -125,7 +121,7 @@ def drawn_twice(
     for value in (old, new):
         values[:, column] = list(ATTRIBUTES[factor]).index(value)
         parts = zip(values.split(50), numbers.split(50), strict=True)
-        pair.append(halved(torch.cat([draw_faces(*part) for part in parts])))
+        pair.append(reduced(torch.cat([draw_faces(*part) for part in parts]), 32))
     values[:, column] = list(ATTRIBUTES[factor]).index(old)
     return pair[0], pair[1], values
 

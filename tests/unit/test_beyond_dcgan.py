@@ -12,11 +12,11 @@ from experiments.beyond_dcgan import (
     SECONDS,
     alternating_power,
     growing_turn,
-    reduced,
     sides_of,
     state_of,
     steps_of,
 )
+from experiments.common import reduced
 
 
 def test_a_checkerboard_has_alternating_power_and_noise_has_none():
