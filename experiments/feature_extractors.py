@@ -1,13 +1,11 @@
 """What are the features of a network worth? Spoil real images in known ways, score them.
 
-    python -m experiments.feature_extractors [runs/faces/models/*.safetensors]
+    python -m experiments.feature_extractors
 
 Three tables of scores: drawings and photographs (CelebA) by the avatars' classifier, and
-the same photographs by one that was never trained. Generators of faces that are given,
-such as those of early epochs, are scored with the photographs.
+the same photographs by one that was never trained. The shipped generators of drawings
+and of faces are scored with them.
 """
-
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -57,27 +55,22 @@ def shuffle_pieces(pixels: Tensor, order: Tensor) -> Tensor:
     return pieces.unflatten(2, (4, 4)).transpose(3, 4).flatten(4, 5).flatten(2, 3)
 
 
-def generated_by(source: str | Path) -> Tensor:
-    """Bytes (COUNT, C, H, W) of a generator, a file or a shipped one."""
-    G, config = load_generator(source)
-    return sample_pixels(G, config.latent_dim, count=COUNT)
+def generated(*names: str) -> dict[str, Tensor]:
+    """{name of a shipped generator: COUNT samples of it, bytes (COUNT, C, H, W)}."""
+    samples = {}
+    for name in names:
+        G, config = load_generator(name)
+        samples[name] = sample_pixels(G, config.latent_dim, count=COUNT)
+    return samples
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.add_argument(
-        "generators", nargs="*", type=Path, help="of faces, named epoch-N"
-    )
-    options = made.parse_args()
+    options = parser(__doc__).parse_args()
     torch.set_num_threads(1)
     photographs = subsample(load("celeba", fallback=False).pixels, 2 * COUNT)
     drawings, _ = draw(2 * COUNT, seed=1)
-    drawn = {"generator": generated_by("avatars"), "other kind": photographs[:COUNT]}
-    photographed = {"generator": generated_by("faces")}
-    for path in options.generators:
-        epoch = int(path.stem.removeprefix("epoch-"))
-        photographed[f"generator, epoch {epoch}"] = generated_by(path)
-    photographed["other kind"] = drawings[:COUNT]
+    drawn = {**generated("avatars-dcgan", "avatars"), "other kind": photographs[:COUNT]}
+    photographed = {**generated("faces-dcgan", "faces"), "other kind": drawings[:COUNT]}
     torch.manual_seed(0)
     untrained = AttributeClassifier(features_only=True).eval()
     cases = {
