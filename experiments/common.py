@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from ganlib import accelerate
+from ganlib.checkpoint import load_generator, read_metadata, save_generator
 from ganlib.config import Config
 from ganlib.data import load
 from ganlib.errors import GanlibError
@@ -323,6 +324,17 @@ def provenance(name: str) -> dict[str, Any]:
 
 
 # Stored results
+
+
+def set_facts(path: Path, facts: dict[str, Any]) -> None:
+    """Put facts beside the network in a file, over those of the same names.
+
+    Its weights and its other facts stay.
+    """
+    G, config = load_generator(path)
+    facts = read_metadata(path) | facts
+    del facts["config"]
+    save_generator(G, config, path, **facts)
 
 
 def write_result(name: str, data: dict[str, Any], out: Path = RESULTS) -> None:

@@ -23,6 +23,7 @@ from experiments.common import (
     parser,
     provenance,
     score_generator,
+    set_facts,
     spread_over_noise,
 )
 from ganlib import accelerate
@@ -30,7 +31,6 @@ from ganlib.checkpoint import (
     ASSETS,
     load_checkpoint,
     load_generator,
-    read_metadata,
     save_generator,
 )
 from ganlib.config import Config
@@ -165,13 +165,8 @@ def evaluation(G: nn.Module, config: Config) -> dict:
 def score_again(name: str, out: Path) -> None:
     """Put fresh scores beside a shipped network; its weights and other facts stay."""
     path = out / f"{name}.safetensors"
-    G, config = load_generator(path)
-    facts = read_metadata(path)
-    del facts["config"]
-    history = facts.pop("history")
-    facts |= evaluation(G, config)
-    facts["history"] = history  # last: the model cards show what stands before it
-    save_generator(G, config, path, **facts)
+    facts = evaluation(*load_generator(path))
+    set_facts(path, facts)
     print(name, facts["scores"], flush=True)
 
 

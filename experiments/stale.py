@@ -1,15 +1,17 @@
 """List the stored results whose code has changed since they were made.
 
     python -m experiments.stale
-    python -m experiments.stale --verified scoreboard/mnist-on-mnist
+    python -m experiments.stale --verified scoreboard/mnist-on-mnist "network faces"
 
 Looks at the results in ganlib/assets/experiments, at the shipped networks, their scores
 and the starts, and at RESULTS.md; ends with 1 if any is stale. A result with digests of
 its code is compared by them, so that comments and docstrings do not count; one without,
 by what git says differs from its commit. Code that differs but still trains and scores
 alike in the short runs of `common.behaviour` makes nothing stale. --verified marks
-results as made by the code as it stands: only after you have checked that they would come
-out the same.
+results that the code as it stands would make too, only after you have checked that: they
+keep the commit that made them and get the one that they were verified at. A network with
+the fact "exhibit" is shown for what older code made of it, so no newer code makes it
+stale; such are listed apart.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from typing import Any
 
 from experiments import common
 from experiments.common import code_digests, git, write_json
-from ganlib.checkpoint import read_metadata, shipped
+from ganlib.checkpoint import ASSETS, read_metadata, shipped
 from ganlib.errors import GanlibError
 from ganlib.recipes import RECIPES, recipe
 from ganlib.results import RESULTS
@@ -50,6 +52,8 @@ def stored() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def changed(name: str, about: dict[str, Any]) -> list[str]:
     """What has changed since a result was made, of the parts of ganlib/ behind it."""
+    if "exhibit" in about:
+        return []
     now = code_digests(name)
     made_by = about.get("modules")
     if made_by is None:
@@ -102,14 +106,32 @@ def table() -> list[tuple[str, str, str]]:
 
 
 def verify(name: str, folder: Path = RESULTS) -> None:
-    """Mark a result as made by the code as it stands."""
+    """Mark a result, or the weights of a shipped network, as what today's code makes."""
+    facts = {
+        "modules": code_digests(name),
+        "behaviour": common.behaviour(),
+        "verified": common.commit(),
+    }
+    network = name.removeprefix("network ")
+    if network != name and network in shipped():
+        common.set_facts(ASSETS / f"{network}.safetensors", facts)
+        return
     path = folder / f"{name}.json"
     if not path.is_file():
-        raise GanlibError(f"There is no {path}; only such results can be marked.")
+        raise GanlibError(
+            f"There is no {path} and no {name!r}; only such results can be marked."
+        )
     content = json.loads(path.read_text(encoding="utf-8"))
-    content |= {"commit": common.commit(), "modules": code_digests(name)}
-    content["behaviour"] = common.behaviour()
-    write_json(name, content, folder)
+    write_json(name, content | facts, folder)
+
+
+def exhibits() -> list[str]:
+    """ "network (commit)" of what is kept as older code made it."""
+    return [
+        f"{name} ({about.get('commit', OLDEST)})"
+        for name, about in stored()
+        if "exhibit" in about
+    ]
 
 
 def main() -> None:
@@ -122,6 +144,7 @@ def main() -> None:
     rows = table()
     for row in rows:
         print("{:42} {:16} {}".format(*row))
+    print("Kept as older code made them:", ", ".join(exhibits()) or "none")
     if rows:
         sys.exit(1)
     print("No stored result is stale.")

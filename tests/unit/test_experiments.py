@@ -29,6 +29,7 @@ from experiments import (
 )
 from experiments.bench import operations, ratio, take_turns
 from experiments.textbook_loop import MLP, SWITCHES, TextbookLoop, mlps
+from ganlib.checkpoint import load_generator, read_metadata
 from ganlib.config import Config, replace
 from ganlib.data import Images
 from ganlib.data.avatars import VALUE_COUNTS
@@ -465,6 +466,41 @@ def test_a_verified_result_is_not_stale(tmp_path):
     result = json.loads((tmp_path / "beta1.json").read_text())
     assert stale.changed("beta1", result) == []
     assert result["numbers"] == [1] and result["date"] == "2020-01-01"
+    assert result["commit"] == "0000000" and result["verified"] == common.commit()
+
+
+def test_a_verified_network_keeps_its_weights_and_the_commit_that_made_them(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "mnist.safetensors"
+    path.write_bytes((stale.ASSETS / path.name).read_bytes())
+    before, _ = load_generator(path)
+    common.set_facts(path, {"commit": "0000000", "modules": {"losses.py": "another"}})
+    monkeypatch.setattr(stale, "ASSETS", tmp_path)
+    stale.verify("network mnist")
+    after, _ = load_generator(path)
+    about = read_metadata(path)
+    assert stale.changed("network mnist", about) == []
+    assert about["commit"] == "0000000" and about["verified"] == common.commit()
+    assert about["history"] == read_metadata("mnist")["history"]
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_is_neither_a_result_nor_a_network_cannot_be_verified(tmp_path):
+    with pytest.raises(GanlibError, match="no 'network nonesuch'"):
+        stale.verify("network nonesuch", tmp_path)
+
+
+def test_an_exhibit_is_of_its_own_code_and_is_named(monkeypatch, capsys):
+    about = {"commit": "0000000", "config": vars(recipe("faces-dcgan")), "modules": {}}
+    assert stale.changed("network faces-dcgan", about)
+    about["exhibit"] = "shown for what older code made of it"
+    assert stale.changed("network faces-dcgan", about) == []
+    monkeypatch.setattr(sys, "argv", ["stale"])
+    monkeypatch.setattr(stale, "stored", lambda: [("network faces-dcgan", about)])
+    stale.main()
+    assert "network faces-dcgan (0000000)" in capsys.readouterr().out
 
 
 # Scores
