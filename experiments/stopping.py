@@ -34,17 +34,12 @@ from ganlib.data.transforms import denormalize
 from ganlib.metrics import extract_features, kernel_distance
 from ganlib.recipes import recipe
 from ganlib.sampling import sample_images, sample_noise, sample_pixels
+from ganlib.stopping import hold_out
 from ganlib.training import TrainState, new_state
 
 NAME = "mnist-long"
 HELD_OUT = 10_000  # training images
 INTERVAL = 10  # epochs from one measurement to the next
-
-
-def hold_out(pixels: Tensor, count: int = HELD_OUT) -> tuple[Tensor, Tensor]:
-    """Images (N, ...) -> those to learn from, and `count` others, always the same."""
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
-    return pixels[order[count:]], pixels[order[:count]]
 
 
 def held_out_kid(G: nn.Module, latent_dim: int, features: Tensor) -> tuple[float, ...]:
@@ -73,7 +68,7 @@ def run(seed: int, pixels: Tensor) -> tuple[dict, Best, TrainState, dict]:
     """One long run -> what is stored, the best generator, the run, pictures by epoch."""
     state = new_state(replace(recipe(NAME), seed=seed))
     latent_dim = state.config.latent_dim
-    training, held_out = hold_out(pixels)
+    training, held_out = hold_out(pixels, HELD_OUT)
     feature_extractor, _ = references("mnist", 28)
     features = extract_features(feature_extractor, held_out)
     z = sample_noise(SHOWN, latent_dim, seed=1)

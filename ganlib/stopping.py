@@ -22,12 +22,13 @@ PATIENCE = 12  # measurements without a better one before the run stops
 MOST_COPIED = 0.2  # share of copies above which a generator is not kept
 
 
-def hold_out(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures (N, ...) -> those to learn from, and HELD_OUT of them, the same again.
+def hold_out(pixels: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """Pictures (N, ...) -> those to learn from, and `count` others, always the same.
 
-    At most MOST_HELD_OUT are held out.
+    Without a count it is the share HELD_OUT of them, at most MOST_HELD_OUT.
     """
-    count = min(round(HELD_OUT * len(pixels)), MOST_HELD_OUT)
+    if count is None:
+        count = min(round(HELD_OUT * len(pixels)), MOST_HELD_OUT)
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
     return pixels[order[count:]], pixels[order[:count]]
 

@@ -281,14 +281,6 @@ def test_the_spread_over_noise_is_that_of_the_scores(monkeypatch):
 # When to stop
 
 
-def test_held_out_images_are_not_learned_from():
-    pixels = torch.arange(100)
-    training, held_out = stopping.hold_out(pixels, 30)
-    assert sorted([*training.tolist(), *held_out.tolist()]) == list(range(100))
-    assert len(held_out) == 30
-    assert torch.equal(held_out, stopping.hold_out(pixels, 30)[1])
-
-
 def test_the_best_generator_is_kept_as_it_was():
     G, _ = build(SMALL)
     best = stopping.Best()

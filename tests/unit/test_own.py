@@ -184,6 +184,7 @@ def test_held_out_pictures_are_others_and_always_the_same():
     ]
     assert torch.equal(hold_out(pixels)[1], held_out)
     assert len(hold_out(torch.zeros(9_000, 1))[1]) == stopping.MOST_HELD_OUT
+    assert len(hold_out(pixels, 30)[1]) == 30
 
 
 class Recall(torch.nn.Module):
