@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from experiments import textbook_loop
 from experiments.common import machine, parser, provenance
 from ganlib import accelerate
-from ganlib.accelerate import matmul_precision
+from ganlib.accelerate import matmul_precision, multiplies_bfloat16
 from ganlib.config import Config, replace
 from ganlib.data import load
 from ganlib.data.avatars import draw
@@ -133,17 +133,23 @@ def operations(work: Callable[[], object], images: int) -> float:
     return counter.get_total_flops() / images
 
 
+def usable(configs: dict[str, Config]) -> dict[str, Config]:
+    """Those of the configs that this CPU has the arithmetic for."""
+    able = multiplies_bfloat16(torch.device("cpu"))
+    return {name: one for name, one in configs.items() if able or not one.bfloat16}
+
+
 def bench_mlp(rounds: int) -> tuple[Rates, dict[str, float]]:
     """The textbook loop and every recipe of linear layers -> rates, operations."""
     pixels = load("mnist", fallback=False).pixels
     loop = textbook_loop.TextbookLoop(*textbook_loop.mlps(), textbook_loop.MLP)
     batches = textbook_loop.Mnist()
     loops: Loops = {"textbook loop": lambda: loop.epoch(batches, MLP_BATCHES)}
-    for name, config in MLPS.items():
+    for name, config in usable(MLPS).items():
         loops[f"ganlib, {name}"] = ganlib_loop(config, pixels, MLP_BATCHES)
     rates = take_turns(loops, rounds)
     counts = {"textbook loop": operations(lambda: loop.epoch(batches, 1), 100)}
-    for name, config in MLPS.items():
+    for name, config in usable(MLPS).items():
         # torch's counter stops at a gradient of a gradient.
         config = replace(config, r1_weight=0.0)
         once = ganlib_loop(config, pixels, 1)
@@ -158,12 +164,12 @@ def bench_dcgan(folder: Path | str, rounds: int) -> tuple[Rates, dict[str, float
     loop = textbook_loop.TextbookLoop(*textbook_loop.dcgans(), textbook_loop.DCGAN)
     batches = textbook_loop.Pictures(folder)
     loops: Loops = {"textbook loop": lambda: loop.epoch(batches)}
-    for name, config in DCGANS.items():
+    for name, config in usable(DCGANS).items():
         loops[f"ganlib, {name}"] = ganlib_loop(config, pixels, DCGAN_BATCHES)
     rates = take_turns(loops, rounds)
     blank = [torch.zeros(64, 3, 64, 64)]
     counts = {"textbook loop": operations(lambda: loop.epoch(blank), 64)}
-    for name, config in DCGANS.items():
+    for name, config in usable(DCGANS).items():
         once = ganlib_loop(config, pixels, 1)
         counts[f"ganlib, {name}"] = operations(once, config.batch_size)
     return rates, counts
@@ -219,6 +225,7 @@ another library for them. Products of 2048x2048 matrices reach {default:,.0f} bi
 operations a second here as torch takes them by default, {float32:,.0f} in float32 at
 best and {bfloat16:,.0f} in bfloat16. Shares are of the best in float32, with the
 operations that each loop itself needs for an image; those of a penalty are not counted.
+Where a processor has no arithmetic for bfloat16, there are no rows in it.
 """
 
 

@@ -1,5 +1,6 @@
 """What makes the taught loop faster or wider, from outside."""
 
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -8,7 +9,12 @@ from torch import Tensor
 from ganlib import training
 from ganlib.accelerate.compilation import compile_step
 from ganlib.accelerate.distributed import average_record
-from ganlib.accelerate.precision import matmul_precision, precision
+from ganlib.accelerate.precision import (
+    matmul_precision,
+    multiplies_bfloat16,
+    precision,
+)
+from ganlib.config import replace
 from ganlib.training import (
     Record,
     Sampler,
@@ -18,7 +24,17 @@ from ganlib.training import (
     train_step,
 )
 
-__all__ = ["compile_step", "fit", "matmul_precision", "precision", "set_memory_format"]
+__all__ = [
+    "compile_step",
+    "fit",
+    "matmul_precision",
+    "multiplies_bfloat16",
+    "precision",
+    "set_memory_format",
+]
+
+
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 
 def fit(
@@ -31,11 +47,20 @@ def fit(
 ) -> Iterator[Record]:
     """`training.fit` with the speed that the config asks for; arguments as there.
 
-    The precision holds while an epoch runs, not while the caller has its record. For
+    The precision holds while an epoch runs, not while the caller has its record. Where
+    the device would only imitate bfloat16, float32 is taken, with a warning. For
     several processes, `sampler` comes from `distributed.distribute`.
     """
     config = state.config
     device = next(state.G.parameters()).device
+    if config.bfloat16 and not multiplies_bfloat16(device):
+        warnings.warn(
+            f"This {DEVICES[device.type]} has no arithmetic for "
+            "bfloat16, so the run takes float32, which is faster here; bfloat16=False "
+            "(--set bfloat16=false) asks for that.",
+            stacklevel=2,
+        )
+        config = replace(config, bfloat16=False)
     set_memory_format(state)
     if config.compile_step:
         turn = compile_step(turn)

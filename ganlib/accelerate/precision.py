@@ -24,6 +24,20 @@ def matmul_precision(name: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies in bfloat16 itself.
+
+    Others imitate it in float32, which takes longer than float32 does: on a CPU many
+    times as long.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        can = torch.cpu.get_capabilities()
+        return any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return True
+
+
 @contextmanager
 def precision(config: Config, device: torch.device) -> Iterator[None]:
     """Inside the `with`, numbers are as short as `config` says; then as before."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ganlib import accelerate, training
-from ganlib.accelerate import compile_step, matmul_precision
+from ganlib.accelerate import compile_step, matmul_precision, multiplies_bfloat16
 from ganlib.checkpoint import load_checkpoint, save_checkpoint
 from ganlib.config import Config
 from ganlib.data.transforms import normalize
@@ -166,6 +166,13 @@ def test_the_loop_gives_the_losses_of_the_tutorials_loop():
 # --- shorter numbers ------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def with_bfloat16(monkeypatch):
+    """A device that multiplies in bfloat16, or is taken for one."""
+    monkeypatch.setattr(accelerate, "multiplies_bfloat16", lambda device: True)
+
+
+@pytest.mark.usefixtures("with_bfloat16")
 @pytest.mark.parametrize("architecture", ["mlp", "dcgan"])
 @pytest.mark.parametrize("switch", [{"bfloat16": True}, {"matmul_precision": "medium"}])
 def test_shorter_numbers_follow_float32(architecture, switch):
@@ -179,14 +186,33 @@ def test_shorter_numbers_follow_float32(architecture, switch):
     )
 
 
-def test_half_precision_is_used():
+def test_half_precision_is_used(with_bfloat16):
     config = config_of(r1_weight=0.1)
     assert not torch.equal(
         train(config)[2], train(config_of(r1_weight=0.1, bfloat16=True))[2]
     )
 
 
-def test_precision_holds_for_an_epoch_and_not_while_the_caller_has_its_record():
+def test_a_device_that_only_imitates_bfloat16_takes_float32_and_says_so(monkeypatch):
+    monkeypatch.setattr(accelerate, "multiplies_bfloat16", lambda device: False)
+    with pytest.warns(UserWarning, match="no arithmetic for bfloat16"):
+        state, _, weights = train(config_of(bfloat16=True))
+    assert torch.equal(weights, train(config_of())[2])
+    assert state.config.bfloat16  # the run may go on where there is such arithmetic
+
+
+@pytest.mark.parametrize("name", ["avx512_bf16", "amx_bf16", "bf16"])
+def test_a_processor_says_whether_it_multiplies_bfloat16(name, monkeypatch):
+    cpu = torch.device("cpu")
+    for there in (True, False):
+        can = {"avx2": True, name: there}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda can=can: can)
+        assert multiplies_bfloat16(cpu) == there
+
+
+def test_precision_holds_for_an_epoch_and_not_while_the_caller_has_its_record(
+    with_bfloat16,
+):
     inside = []
 
     def noted(count, batch_size, device):

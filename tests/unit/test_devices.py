@@ -81,7 +81,8 @@ def test_a_planted_tensor_is_refused(device_said, folder, code):
 
 @pytest.mark.parametrize("fit", [fit, accelerate.fit], ids=["plain", "accelerated"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_an_epoch_says_its_devices(device_said, architecture, fit):
+def test_an_epoch_says_its_devices(device_said, architecture, fit, monkeypatch):
+    monkeypatch.setattr(accelerate, "multiplies_bfloat16", lambda device: True)
     fields = {"bfloat16": True} if fit is accelerate.fit else {}
     config = config_of(architecture, **fields)
     state = new_state(config, "cpu")
