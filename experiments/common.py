@@ -86,6 +86,7 @@ DEPENDS_ON = {  # the first pattern that fits the name of a result counts
     "losses": TRAINING | SCORES,
     "mode_collapse": TRAINING | SCORES,
     "own": TRAINING | SPEED | SCORES | AVATARS | {"stopping.py", "transfer.py"},
+    "real_images": SCORES,
     "scaling": TRAINING | SPEED,
     "start *": TRAINING | SPEED | PICTURES,
     "stopping": TRAINING | SPEED | SCORES,

@@ -2,9 +2,9 @@
 
     python -m experiments.feature_extractors
 
-Three tables of scores: drawings and photographs (CelebA) by the avatars' classifier, and
-the same photographs by one that was never trained. The shipped generators of drawings
-and of faces are scored with them.
+Tables of scores: drawings and photographs (CelebA) by the avatars' classifier, and the
+same photographs by five networks like it that were never trained. The shipped generators
+of drawings and of faces are scored with them.
 """
 
 import torch
@@ -18,6 +18,7 @@ from ganlib.data.avatars import draw
 from ganlib.data.transforms import denormalize, normalize
 from ganlib.metrics import (
     AttributeClassifier,
+    Classifier,
     load_feature_extractor,
     score,
     subsample,
@@ -25,6 +26,7 @@ from ganlib.metrics import (
 from ganlib.sampling import sample_pixels
 
 COUNT = 2000
+UNTRAINED = 0, 1, 2, 3, 4  # seeds of the networks that were never trained
 
 
 def spoiled(pixels: Tensor) -> dict[str, Tensor]:
@@ -64,6 +66,22 @@ def generated(*names: str) -> dict[str, Tensor]:
     return samples
 
 
+def scores_of_sets(
+    feature_extractor: Classifier, pixels: Tensor, more: dict[str, Tensor]
+) -> dict[str, dict]:
+    """Scores against the first COUNT images of the others, of these spoiled, and of `more`.
+
+    Args:
+        pixels: bytes (2 * COUNT, C, H, W).
+    """
+    real, other = pixels.split(COUNT)
+    table = {}
+    for name, images in {"other real images": other, **spoiled(other), **more}.items():
+        table[name] = score(feature_extractor, real, images)._asdict()
+        print(f"{name:20} {table[name]}", flush=True)
+    return table
+
+
 def main() -> None:
     options = parser(__doc__).parse_args()
     torch.set_num_threads(1)
@@ -71,23 +89,24 @@ def main() -> None:
     drawings, _ = draw(2 * COUNT, seed=1)
     drawn = {**generated("avatars-dcgan", "avatars"), "other kind": photographs[:COUNT]}
     photographed = {**generated("faces-dcgan", "faces"), "other kind": drawings[:COUNT]}
-    torch.manual_seed(0)
-    untrained = AttributeClassifier(features_only=True).eval()
-    cases = {
-        "drawings": (load_feature_extractor("avatars"), drawings, drawn),
-        "photographs": (load_feature_extractor("celeba"), photographs, photographed),
-        "photographs, untrained network": (untrained, photographs, photographed),
+    result = {
+        "count": COUNT,
+        "tables": {
+            "drawings": scores_of_sets(
+                load_feature_extractor("avatars"), drawings, drawn
+            ),
+            "photographs": scores_of_sets(
+                load_feature_extractor("celeba"), photographs, photographed
+            ),
+        },
+        "untrained": [],
     }
-    tables: dict[str, dict] = {}
-    for title, (feature_extractor, pixels, more) in cases.items():
-        real, other = pixels.split(COUNT)
-        sets = {"other real images": other, **spoiled(other), **more}
-        tables[title] = {}
-        for name, images in sets.items():
-            scores = score(feature_extractor, real, images)._asdict()
-            tables[title][name] = scores
-            print(f"{title}: {name:20} {scores}", flush=True)
-    write_result("feature_extractors", {"count": COUNT, "tables": tables}, options.out)
+    for seed in UNTRAINED:
+        torch.manual_seed(seed)
+        network = AttributeClassifier(features_only=True).eval()
+        table = scores_of_sets(network, photographs, photographed)
+        result["untrained"].append(table)
+    write_result("feature_extractors", result, options.out)
 
 
 if __name__ == "__main__":

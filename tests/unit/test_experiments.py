@@ -61,6 +61,7 @@ SCRIPTS = [
     "ladder",
     "mode_collapse",
     "own",
+    "real_images",
     "scaling",
     "scoreboard",
     "ship",

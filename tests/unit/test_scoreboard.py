@@ -120,10 +120,27 @@ def test_the_rungs_lead_from_the_textbook_to_the_speedrun():
     assert numbers(rungs[-1]) == numbers(recipe("mnist-speedrun"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"learning_rate_d": 5e-4, "beta1": 0.5, "real_label": 1.0, "seed": 3}, True),
+        ({"ema_decay": 0.99, "r1_weight": 1.0, "epochs": 2}, True),
+        ({"ema_decay": 0.0}, False),
+        ({"r1_weight": 0.0}, False),
+        ({"latent_dim": 10}, False),
+        ({"architecture": "mlp"}, False),
+    ],
+)
+def test_settings_that_cost_no_time_are_told_from_those_that_do(changes, same):
+    one, other = recipe("mnist"), recipe("mnist", **changes)
+    work = time_to_quality.work_of
+    assert (work(one) == work(other)) == same
+
+
 def test_every_rung_of_the_ladder_has_a_speed_and_scores():
     stored = load_result("ladder")
-    rungs = {*ladder.LOOPS, *ladder.CONFIGS}
-    assert stored["speed"].keys() == stored["score"].keys() == rungs
+    rungs = {*ladder.LOOPS, *ladder.CONFIGS} - {"+ bfloat16"}  # not of every processor
+    assert rungs <= stored["speed"].keys() == stored["score"].keys()
     assert all(len(scores) == stored["seeds"] for scores in stored["score"].values())
 
 
