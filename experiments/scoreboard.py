@@ -21,7 +21,7 @@ from ganlib.config import Config, replace
 from ganlib.data import load
 from ganlib.files import write_atomic
 from ganlib.recipes import recipe
-from ganlib.results import RESULTS
+from ganlib.results import RESULTS, load_result
 from ganlib.training import new_state
 
 FOLDER = RESULTS / "scoreboard"
@@ -165,9 +165,21 @@ def commands() -> list[str]:
     return lines
 
 
+def real_images() -> list[str]:
+    """Lines of the table of what real images score against the test images."""
+    headings = " | ".join(heading for heading, _ in MEASURES.values())
+    lines = [f"| Real images | {headings} |", "|---" * (1 + len(MEASURES)) + "|"]
+    for dataset, parts in load_result("real_images")["scores"].items():
+        runs = [{"scores": {"0": scores}} for scores in parts]
+        cells = [cell(runs, 0, measure)[1] for measure in MEASURES]
+        lines.append(f"| {dataset} | {' | '.join(cells)} |")
+    return lines
+
+
 def page() -> str:
     """The text of book/scoreboard.md."""
     text = TEMPLATE.read_text(encoding="utf-8")
+    text = text.replace("{real}", "\n".join(real_images()))
     for dataset in DATASETS:
         text = text.replace(f"{{{dataset}}}", "\n".join(table(dataset)))
     text = text.replace("{costs}", "\n".join(costs()))

@@ -203,11 +203,12 @@ def records(result: dict[str, Any], place: int) -> list[str]:
         reached = [run["reached"][place] for run in runs]
         if not reached or None in reached:
             continue
-        spent = statistics.mean(one["images"] for one in reached)
-        spent /= result["speed"][name]["rate"]
+        rate = result["speed"][name]["rate"]
+        spent = [one["images"] / rate for one in reached]
         steps = spread([one["steps"] for one in reached], 0)
+        times = spread([slowest / one for one in spent], 0)
         title = f"`{name}`" if name in ENTRIES else f"+ {name}"
-        cells = title, len(runs), steps, f"{spent:,.0f}", f"{slowest / spent:.0f}"
+        cells = title, len(runs), steps, f"{statistics.mean(spent):,.0f}", times
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
@@ -223,6 +224,12 @@ def page() -> str:
     values["target"] = f"{result['target']:.0f}"
     values["second_target"] = f"{result['second_target']:.0f}"
     values["most_epochs"] = MOST_EPOCHS
+    tuned = load_result("scoreboard/textbook-tuned-on-mnist")
+    last = str(tuned["config"]["epochs"])
+    distances = [run["scores"][last]["frechet"] for run in tuned["runs"]]
+    values["tuned"] = spread(distances, 0)
+    speeds = result["speed"].values()
+    values["jitter"] = f"{max(one['spread'] / one['rate'] for one in speeds):.0%}"
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", str(value))
     return text
