@@ -65,6 +65,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     "average 0.99": {"ema_decay": 0.99},
     "noise of 10 numbers": {"latent_dim": 10},
     "D's learning rate halved": {"learning_rate_d": 5e-4},
+    "batches of 64": {"batch_size": 64},
+    "learning rates 0.0015 and 0.0007": {
+        "learning_rate_g": 1.5e-3,
+        "learning_rate_d": 7e-4,
+    },
 }
 
 
