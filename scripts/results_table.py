@@ -35,7 +35,7 @@ def row_of(name: str) -> list[str]:
     cells = [f"`{name}`", stored["dataset"], minutes, distance_text(stored)]
     for score in ("precision", "recall"):
         values = [run[score] for run in scores]
-        cells.append(spread(values, 2, stored["spread"].get(score)))
+        cells.append(spread(values, 3, stored["spread"].get(score)))
     commits = ", ".join(f"`{commit}`" for commit in stored["commits"])
     return [*cells, str(max(1, len(scores))), commits]
 

@@ -63,14 +63,14 @@ SCORES = {  # a score, its words, which way is better, and its digits behind the
     "frechet": ("{term}`Fréchet distance`", "low", 1),
     "frechet_even": ("the same, classes weighed evenly", "low", 1),
     "kid": ("{term}`kernel distance`", "low", 1),
-    "precision": ("{term}`precision`", "high", 2),
-    "recall": ("{term}`recall`", "high", 2),
-    "density": ("{term}`density`", "near 1", 2),
-    "coverage": ("{term}`coverage`", "high", 2),
+    "precision": ("{term}`precision`", "high", 3),
+    "recall": ("{term}`recall`", "high", 3),
+    "density": ("{term}`density`", "near 1", 3),
+    "coverage": ("{term}`coverage`", "high", 3),
     "classes": ("classes that occur", "high", 0),
     "kl": ("KL divergence from the real shares of classes", "low", 3),
 }
-KID_ERROR = "of the kernel distance its standard error"
+KID_ERROR = "the standard error of the kernel distance"
 OF_SPREAD = {  # what ± is of the other scores, by the channels of the images
     1: "the standard deviation over five other draws of noise from the same network",
     3: "the standard deviation over samples drawn again from these (a bootstrap)",
@@ -402,7 +402,7 @@ def scores_table(names, facts):
     return [
         *lines,
         "",
-        f"± is {KID_ERROR}, of the others {' or '.join(sorted(kinds))}.",
+        f"± is {KID_ERROR}, and of the others {' or '.join(sorted(kinds))}.",
     ]
 
 
@@ -414,7 +414,7 @@ def _score(facts, score, digits):
     spread = facts.get("spread", {}).get(score)
     if score == "kid":
         spread = facts["scores"].get("kid_error")
-    plus_minus = "" if spread is None else f"\u202f±\u202f{spread:.{digits}f}"
+    plus_minus = "" if spread is None else f"\u202f±\u202f{spread:.{max(digits, 1)}f}"
     return f"{value:.{digits}f}{plus_minus}"
 
 

@@ -154,8 +154,8 @@ def test_the_scores_of_networks_have_their_errors_and_commits():
     }
     text = "\n".join(book_site.scores_table(["a"], [facts])).replace("\u202f", " ")
     rows = [line.rsplit("| ", 1)[-1] for line in text.splitlines() if line[:1] == "|"]
-    assert rows[2:] == ["4.0 ± 0.3 |", "3.4 ± 0.9 |", "0.50 |", "`abc` |", "`def` |"]
-    assert "its standard error" in text and "(a bootstrap)" in text
+    assert rows[2:] == ["4.0 ± 0.3 |", "3.4 ± 0.9 |", "0.500 |", "`abc` |", "`def` |"]
+    assert "the standard error" in text and "(a bootstrap)" in text
     grey = facts | {"config": {"channels": 1}}
     assert "draws of noise" in book_site.scores_table(["a"], [grey])[-1]
 
