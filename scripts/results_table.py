@@ -14,8 +14,8 @@ from ganlib.results import distance_text, spread, summary
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 HEAD = (
-    "| Recipe | Data | Minutes | Fréchet | Precision | Recall | Seeds | Code |\n"
-    "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    "| Recipe | Minutes | Fréchet | Precision | Recall | Seeds | Code |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |\n"
 )
 
 
@@ -32,12 +32,13 @@ def row_of(name: str) -> list[str]:
         return []
     scores, seconds = stored["scores"], stored["seconds"]
     minutes = "–" if seconds is None else f"{seconds / 60:.1f}"
-    cells = [f"`{name}`", stored["dataset"], minutes, distance_text(stored)]
+    cells = [minutes, distance_text(stored)]
     for score in ("precision", "recall"):
         values = [run[score] for run in scores]
         cells.append(spread(values, 3, stored["spread"].get(score)))
     commits = ", ".join(f"`{commit}`" for commit in stored["commits"])
-    return [*cells, str(max(1, len(scores))), commits]
+    cells = [cell.replace(" ± ", "\u202f±\u202f") for cell in cells]  # in one line
+    return [f"`{name}`", *cells, str(max(1, len(scores))), commits]
 
 
 def in_readme() -> str:
