@@ -33,6 +33,7 @@ from ganlib.metrics import (
     frechet_distance,
     load_feature_extractor,
     nearest_neighbour,
+    precision_recall_density_coverage,
     score,
     subsample,
 )
@@ -512,21 +513,37 @@ def spread_over_noise(
 def bootstrap_spread(
     G: nn.Module, config: Config, *, count: int = COUNT, resamples: int = 20
 ) -> dict[str, float]:
-    """Standard deviation of the Fréchet distance over bootstrap samples (Efron 1979).
+    """Standard deviation of each score over bootstrap samples (Efron 1979).
 
     The generated images are drawn again from themselves, with replacement: in place of
-    other noise where generating and scoring so many images takes minutes.
+    other noise where generating so many images takes minutes. An image that is drawn
+    twice shows nothing new, so recall, coverage and classes are lower over these
+    samples; their deviation is about that over other noise. The kernel distance has an
+    error of its own.
     """
     feature_extractor, _ = references(config.dataset, config.image_size)
     real = real_features(config.dataset, config.image_size, count)
     generated = sample_pixels(G, config.latent_dim, count=count, classes=config.classes)
     features = extract_features(feature_extractor, generated)
     source = torch.Generator().manual_seed(0)
-    distances = []
+    scores = []
     for _ in range(resamples):
         drawn = torch.randint(len(features), (len(features),), generator=source)
-        distances.append(frechet_distance(real, features[drawn]))
-    return {"frechet": statistics.stdev(distances)}
+        fake = features[drawn]
+        classes, kl = feature_extractor.class_coverage(real, fake)
+        scores.append(
+            {
+                "frechet": frechet_distance(real, fake),
+                **precision_recall_density_coverage(real, fake),
+                "classes": classes,
+                "kl": kl,
+            }
+        )
+    return {
+        name: statistics.stdev(one[name] for one in scores)
+        for name, value in scores[0].items()
+        if value is not None and all(math.isfinite(one[name]) for one in scores)
+    }
 
 
 def nearest_distances(

@@ -42,7 +42,7 @@ from ganlib.metrics import (
 from ganlib.own import Keeper, own_batches, plan_for
 from ganlib.plotting import save_image_grid
 from ganlib.recipes import RECIPES, recipe
-from ganlib.results import network_summary, spread, summary
+from ganlib.results import distance_text, network_summary, summary
 from ganlib.sampling import (
     conditions_of,
     labels_in_turn,
@@ -552,9 +552,10 @@ def _cells(stored: dict[str, Any] | None) -> list[str]:
     """A row of the list: what is stored of a recipe or a network."""
     if stored is None:
         return ["", "", "not measured"]
-    distances = [scores["frechet"] for scores in stored["scores"]]
-    cells = [stored["dataset"], f"{stored['seconds'] / 60:.1f}", spread(distances, 0)]
-    return [*cells, str(len(distances) or "–"), stored["machine"]]
+    seconds, count = stored["seconds"], len(stored["scores"])
+    minutes = "–" if seconds is None else f"{seconds / 60:.1f}"
+    cells = [stored["dataset"], minutes, distance_text(stored)]
+    return [*cells, str(count or "–"), stored["machine"]]
 
 
 def _print_table(

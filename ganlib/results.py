@@ -45,47 +45,91 @@ def load_result_with_images(name: str) -> tuple[dict[str, Any], dict[str, Tensor
         return result, {key: torch.from_numpy(file[key]) for key in file}
 
 
+# Where the runs of a recipe are if not on the scoreboard, and which of them.
+ELSEWHERE: dict[str, tuple[str, dict[str, Any]]] = {
+    "mnist-long": ("stopping", {"seed": 0}),
+    "mnist-conditional": ("conditional", {"dataset": "mnist", "kind": "concatenation"}),
+    "fashion-mnist-conditional": (
+        "conditional",
+        {"dataset": "fashion-mnist", "kind": "concatenation"},
+    ),
+}
+
+
 def summary(name: str) -> dict[str, Any] | None:
     """What is stored of the runs of a recipe, or of a network that ships.
 
-    A recipe has the runs of the scoreboard, one for each seed, or else the one run
-    whose network ships with ganlib.
+    A recipe has several runs, one for each seed, or else the one run whose network
+    ships with ganlib.
 
-    Returns the dataset, the seconds of a run, the machine, and the scores of each run;
-    None where nothing is stored.
+    Returns the dataset, the processor seconds of a run (None where they were not kept),
+    the machine, the commits that trained and scored, the scores of each run, and of
+    one run the spread of each score; None where nothing is stored.
     """
-    row = f"scoreboard/{name}-on-{RECIPES[name].dataset}" if name in RECIPES else ""
-    if row and (RESULTS / f"{row}.json").is_file():
-        result = load_result(row)
-        last = str(result["config"]["epochs"])
-        return {
-            "dataset": RECIPES[name].dataset,
-            "seconds": statistics.mean(run["cpu_seconds"] for run in result["runs"]),
-            "machine": result["machine"],
-            "scores": [run["scores"][last] for run in result["runs"]],
-        }
-    return network_summary(name) if name in shipped() else None
+    result, runs = _runs_of(name)
+    if not runs or "scores" not in runs[0]:
+        return network_summary(name) if name in shipped() else None
+    last = str(result.get("config", {}).get("epochs"))  # a scoreboard's has several
+    return {
+        "dataset": RECIPES[name].dataset,
+        "seconds": _cpu_seconds(runs),
+        "machine": result["machine"],
+        "commits": [result["commit"]],
+        "scores": [run["scores"].get(last, run["scores"]) for run in runs],
+        "spread": {},
+    }
 
 
 def network_summary(name: str) -> dict[str, Any]:
     """The same of the one run whose network ships under this name."""
     facts = read_metadata(name)
+    commits = facts["commit"], facts.get("scored", facts)["commit"]
     return {
         "dataset": facts["config"]["dataset"],
-        "seconds": facts["history"][-1][-1],
+        "seconds": _cpu_seconds(_runs_of(name)[1]),
         "machine": facts["machine"].replace("1 threads", "1 thread"),
+        "commits": list(dict.fromkeys(commits)),  # the two may be one
         "scores": [facts["scores"]] if "scores" in facts else [],
+        "spread": facts.get("spread", {}),
     }
 
 
-def spread(values: list[float], digits: int) -> str:
-    """Mean ± standard deviation of several values, one value as it is, or a dash."""
+def _runs_of(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The result that has runs of a recipe, and these runs; empty if there is none."""
+    if name not in RECIPES:
+        return {}, []
+    row = f"scoreboard/{name}-on-{RECIPES[name].dataset}"
+    experiment, about = ELSEWHERE.get(name, (row, {}))
+    if not (RESULTS / f"{experiment}.json").is_file():
+        return {}, []
+    result = load_result(experiment)
+    return result, [run for run in result["runs"] if about.items() <= run.items()]
+
+
+def _cpu_seconds(runs: list[dict[str, Any]]) -> float | None:
+    """Processor seconds of a run: the mean over those for which they were kept."""
+    kept = [run["cpu_seconds"] for run in runs if "cpu_seconds" in run]
+    return statistics.mean(kept) if kept else None
+
+
+def distance_text(stored: dict[str, Any]) -> str:
+    """The Fréchet distance and its spread of what `summary` returned."""
+    values = [scores["frechet"] for scores in stored["scores"]]
+    digits = 1 if values and min(values) < 30 else 0
+    return spread(values, digits, stored["spread"].get("frechet"))
+
+
+def spread(values: list[float], digits: int, error: float | None = None) -> str:
+    """Mean ± standard deviation of several values, or a dash if there are none.
+
+    One value stands with its `error`, or as it is.
+    """
     if not values:
         return "–"
     text = f"{statistics.mean(values):.{digits}f}"
     if len(values) > 1:
-        text += f" ± {statistics.stdev(values):.{digits}f}"
-    return text
+        error = statistics.stdev(values)
+    return text if error is None else f"{text} ± {error:.{digits}f}"
 
 
 class Table:

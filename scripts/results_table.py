@@ -2,21 +2,20 @@
 
     python -m scripts.results_table
 
-A recipe has the runs of the scoreboard, one for each seed, or else the one run whose
-network ships with ganlib.
+A recipe has several runs, one for each seed, or else the one run whose network ships
+with ganlib.
 """
 
 from pathlib import Path
 
 from ganlib.recipes import RECIPES
-from ganlib.results import spread, summary
+from ganlib.results import distance_text, spread, summary
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
-SCORES = {"frechet": 0, "precision": 2, "recall": 2}  # digits behind the point
 HEAD = (
-    "| Recipe | Data | Minutes | Machine | Fréchet | Precision | Recall | Seeds |\n"
-    "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    "| Recipe | Minutes | Fréchet | Precision | Recall | Seeds | Code |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |\n"
 )
 
 
@@ -31,11 +30,15 @@ def row_of(name: str) -> list[str]:
     stored = summary(name)
     if stored is None:
         return []
-    scores, minutes = stored["scores"], stored["seconds"] / 60
-    cells = [f"`{name}`", stored["dataset"], f"{minutes:.1f}", stored["machine"]]
-    for score, digits in SCORES.items():
-        cells.append(spread([run[score] for run in scores], digits))
-    return [*cells, str(max(1, len(scores)))]
+    scores, seconds = stored["scores"], stored["seconds"]
+    minutes = "–" if seconds is None else f"{seconds / 60:.1f}"
+    cells = [minutes, distance_text(stored)]
+    for score in ("precision", "recall"):
+        values = [run[score] for run in scores]
+        cells.append(spread(values, 3, stored["spread"].get(score)))
+    commits = ", ".join(f"`{commit}`" for commit in stored["commits"])
+    cells = [cell.replace(" ± ", "\u202f±\u202f") for cell in cells]  # in one line
+    return [f"`{name}`", *cells, str(max(1, len(scores))), commits]
 
 
 def in_readme() -> str:

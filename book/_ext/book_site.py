@@ -63,12 +63,17 @@ SCORES = {  # a score, its words, which way is better, and its digits behind the
     "frechet": ("{term}`Fréchet distance`", "low", 1),
     "frechet_even": ("the same, classes weighed evenly", "low", 1),
     "kid": ("{term}`kernel distance`", "low", 1),
-    "precision": ("{term}`precision`", "high", 2),
-    "recall": ("{term}`recall`", "high", 2),
-    "density": ("{term}`density`", "near 1", 2),
-    "coverage": ("{term}`coverage`", "high", 2),
+    "precision": ("{term}`precision`", "high", 3),
+    "recall": ("{term}`recall`", "high", 3),
+    "density": ("{term}`density`", "near 1", 3),
+    "coverage": ("{term}`coverage`", "high", 3),
     "classes": ("classes that occur", "high", 0),
     "kl": ("KL divergence from the real shares of classes", "low", 3),
+}
+KID_ERROR = "the standard error of the kernel distance"
+OF_SPREAD = {  # what ± is of the other scores, by the channels of the images
+    1: "the standard deviation over five other draws of noise from the same network",
+    3: "the standard deviation over samples drawn again from these (a bootstrap)",
 }
 NEAREST = {
     "training": "median distance to the nearest of 4,000 training images",
@@ -354,7 +359,7 @@ class NetworkFacts(SphinxDirective):
 class NetworkScores(SphinxDirective):
     """```{network-scores} NAME NAME```: a table of what shipped networks score.
 
-    ± is the standard deviation over five other draws of noise.
+    Below it stands what each ± is.
     """
 
     required_arguments = 1
@@ -387,7 +392,18 @@ def scores_table(names, facts):
         cells = ["–" if value is None else f"{value:.2f}" for value in values]
         if set(cells) != {"–"}:
             lines.append(f"| {words} | | {' | '.join(cells)} |")
-    return lines
+    for words, about in (
+        ("trained", facts),
+        ("scored", [one.get("scored", one) for one in facts]),
+    ):
+        cells = [f"`{one['commit']}`" for one in about]
+        lines.append(f"| commit that {words} it | | {' | '.join(cells)} |")
+    kinds = {OF_SPREAD[one["config"]["channels"]] for one in facts}
+    return [
+        *lines,
+        "",
+        f"± is {KID_ERROR}, and of the others {' or '.join(sorted(kinds))}.",
+    ]
 
 
 def _score(facts, score, digits):
@@ -396,7 +412,9 @@ def _score(facts, score, digits):
     if value is None:
         return ""
     spread = facts.get("spread", {}).get(score)
-    plus_minus = "" if spread is None else f"\u202f±\u202f{spread:.{digits}f}"
+    if score == "kid":
+        spread = facts["scores"].get("kid_error")
+    plus_minus = "" if spread is None else f"\u202f±\u202f{spread:.{max(digits, 1)}f}"
     return f"{value:.{digits}f}{plus_minus}"
 
 

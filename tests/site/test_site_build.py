@@ -143,6 +143,23 @@ def test_an_explorer_with_a_result_has_a_slider_for_each_of_its_directions():
     assert "Explorer" in repr(book_site.widget_of("avatars-dcgan"))
 
 
+def test_the_scores_of_networks_have_their_errors_and_commits():
+    scores = {"frechet": 4.04, "kid": 3.4, "kid_error": 0.86, "recall": 0.5, "kl": None}
+    facts = {
+        "config": {"channels": 3},
+        "scores": scores,
+        "spread": {"frechet": 0.26, "kid": 9.9},
+        "commit": "abc",
+        "scored": {"commit": "def"},
+    }
+    text = "\n".join(book_site.scores_table(["a"], [facts])).replace("\u202f", " ")
+    rows = [line.rsplit("| ", 1)[-1] for line in text.splitlines() if line[:1] == "|"]
+    assert rows[2:] == ["4.0 ± 0.3 |", "3.4 ± 0.9 |", "0.500 |", "`abc` |", "`def` |"]
+    assert "the standard error" in text and "(a bootstrap)" in text
+    grey = facts | {"config": {"channels": 1}}
+    assert "draws of noise" in book_site.scores_table(["a"], [grey])[-1]
+
+
 def test_a_long_first_paragraph_is_cut_between_words(build):
     page = nodes.section("", nodes.paragraph(text="The question. " + "word " * 100))
     found = book_site.summary(page)

@@ -39,6 +39,7 @@ from ganlib.metrics import (
 )
 from ganlib.plotting import image_grid
 from ganlib.recipes import RECIPES, recipe
+from ganlib.results import load_result
 from ganlib.sampling import sample_images, sample_noise, sample_pixels
 from ganlib.tensorboard import read_scalars
 from ganlib.training import Record, fit, new_state
@@ -427,10 +428,11 @@ def test_list_has_everything_with_its_minutes_and_scores(capsys):
     firsts = [line.split()[0] for line in lines if line.startswith("  ")]
     assert firsts == [*RECIPES, *shipped(), *NAMES]
     head = next(line for line in lines if line.startswith("Shipped"))
-    row = next(line for line in lines[lines.index(head) :] if " faces " in line)
-    facts = read_metadata("faces")
-    frechet = f"{facts['scores']['frechet']:.0f}"
-    assert f"{facts['history'][-1][-1] / 60:.1f}" in row and frechet in row.split()
+    row = next(line for line in lines[lines.index(head) :] if " mnist-long " in line)
+    facts = read_metadata("mnist-long")
+    minutes = load_result("stopping")["runs"][0]["cpu_seconds"] / 60
+    distance, error = facts["scores"]["frechet"], facts["spread"]["frechet"]
+    assert f" {minutes:.1f} " in row and f" {distance:.1f} ± {error:.1f} " in row
 
 
 def test_progress_shows_images_a_second_and_time_left(capsys):

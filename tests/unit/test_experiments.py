@@ -294,20 +294,32 @@ def test_the_best_generator_is_kept_as_it_was():
 
 
 def test_the_bootstrap_finds_the_spread_over_other_images(made_up_data):
-    """Of images that are alike but for one number each, as other draws would have it."""
+    """A third of the images are real ones, so that precision is a share that is known.
 
-    class Flat(nn.Module):
+    The others are flat grey, and alike but for one number each.
+    """
+    _, unseen = made_up_data
+
+    class Mixed(nn.Module):
         def __init__(self):
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(1))
 
         def forward(self, z):
-            return z[:, :1, None, None].expand(-1, 1, 28, 28).clamp(-1, 1)
+            flat = z[:, :1, None, None].expand(-1, 1, 28, 28).clamp(-1, 1)
+            place = (z[:, 2].abs() * 1e4).long() % len(unseen)
+            real = normalize(unseen[place])
+            return torch.where(z[:, 1, None, None, None] < -0.43, real, flat)
 
-    config = recipe("mnist")
-    found = common.bootstrap_spread(Flat(), config, count=1000)["frechet"]
-    over_noise = common.spread_over_noise(Flat(), config, count=1000)["frechet"]
-    assert 0.3 < found / over_noise < 3
+    config, count = recipe("mnist"), 1000
+    found = common.bootstrap_spread(Mixed(), config, count=count)
+    share = common.score_generator(Mixed(), config, count=count)["precision"]
+    assert 0.25 < share < 0.45
+    of_a_share = (share * (1 - share) / count) ** 0.5  # the binomial's
+    assert 0.6 < found["precision"] / of_a_share < 1.6
+    over_noise = common.spread_over_noise(Mixed(), config, count=count)
+    for name in ("frechet", "recall", "density", "coverage"):
+        assert 0.3 < found[name] / over_noise[name] < 3, name
 
 
 # What is stale

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 import ganlib
+from ganlib.checkpoint import read_metadata
+from ganlib.results import load_result
 from scripts.results_table import in_readme, table
 
 ROOT = Path(__file__).parents[2]
@@ -138,4 +140,22 @@ def test_the_licence_names_both_licences():
     text = (ROOT / "LICENSE").read_text()
     assert (
         "MIT License" in text and "https://creativecommons.org/licenses/by/4.0/" in text
+    )
+
+
+def test_the_card_of_faces_has_the_figures_that_are_stored():
+    card = (ROOT / "book" / "model_card_faces.md").read_text(encoding="utf-8")
+    result = load_result("imagenet_features")
+    assert f"code of commit `{result['commit']}`" in card
+    tables = result["tables"]["ImageNet"]
+    columns = [tables[name] for name in ("other photographs", "faces", "faces-dcgan")]
+    for digits, key in ((1, "frechet"), (2, "recall"), (2, "coverage")):
+        cells = " | ".join(f"{one[key]:.{digits}f}" for one in columns)
+        assert f"| {cells} |" in card, key
+    kids = " | ".join(f"{one['kid']:.1f} ± {one['kid_error']:.1f}" for one in columns)
+    assert f"| {kids} |" in card
+    own = [read_metadata(name)["scores"] for name in ("faces", "faces-dcgan")]
+    assert (
+        " and ".join(f"{one['kid']:.1f} ± {one['kid_error']:.1f}" for one in own)
+        in card
     )

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ganlib import results
+from ganlib.checkpoint import read_metadata
 from ganlib.results import Table, load_result, load_result_with_images
 from ganlib.training import Record
 
@@ -23,6 +24,7 @@ def stored(tmp_path, monkeypatch):
     (tmp_path / "speed.json").write_text(json.dumps({"runs": {"history": 3}}))
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "row.json").write_text("{}")
+    return tmp_path
 
 
 def test_a_result_is_what_was_stored_with_records_for_rows(stored):
@@ -51,6 +53,49 @@ def test_an_unknown_name_lists_the_known_ones(stored, says):
 def test_a_result_without_images_lists_those_with(stored, says):
     with says("'speed'", "with images", "are: walk."):
         load_result_with_images("speed")
+
+
+def test_a_recipe_is_summed_up_over_its_seeds(stored):
+    (stored / "scoreboard").mkdir()
+    runs = [
+        {"cpu_seconds": 10.0, "scores": {"1": {"frechet": 90}, "2": {"frechet": 40}}},
+        {"scores": {"1": {"frechet": 90}, "2": {"frechet": 44}}},
+    ]
+    row = {"config": {"epochs": 2}, "machine": "m", "commit": "abc", "runs": runs}
+    path = stored / "scoreboard" / "mnist-on-mnist.json"
+    path.write_text(json.dumps(row))
+    found = results.summary("mnist")
+    assert found["scores"] == [{"frechet": 40}, {"frechet": 44}]
+    assert (found["seconds"], found["commits"]) == (10.0, ["abc"])
+    assert results.distance_text(found) == "42 ± 3"
+
+
+def test_one_run_has_the_spread_and_the_commits_of_its_network(stored):
+    facts = read_metadata("faces")
+    found = results.summary("faces")
+    assert found == results.network_summary("faces")
+    assert found["seconds"] is None  # the clock's time is none of the processor
+    assert found["spread"] == facts["spread"] and len(found["scores"]) == 1
+    assert found["commits"] == [facts["commit"], facts["scored"]["commit"]]
+
+
+def test_seconds_come_from_the_run_of_the_network_alone(stored):
+    runs = [{"seed": 1, "cpu_seconds": 9.0}, {"seed": 0, "cpu_seconds": 5.0}]
+    (stored / "stopping.json").write_text(json.dumps({"runs": runs}))
+    assert results.network_summary("mnist-long")["seconds"] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "text"),
+    [
+        ([], 0.5, "–"),
+        ([4.04], None, "4.0"),
+        ([4.0], 0.26, "4.0 ± 0.3"),
+        ([1.0, 3.0], None, "2.0 ± 1.4"),
+    ],
+)
+def test_a_spread_is_that_of_several_values_or_the_error_of_one(values, error, text):
+    assert results.spread(values, 1, error) == text
 
 
 def test_every_shipped_result_loads():
