@@ -15,7 +15,7 @@ from ganlib.sampling import sample_pixels
 
 FIGURES = Path(__file__).parents[1] / "book" / "figures"
 NAMES = "faces", "avatars"
-COUNT, COLUMNS = 12, 6
+COUNT, COLUMNS = 12, 4
 ZOOM = 4  # 64 pixels are shown at 128, from a file of twice the density
 
 
