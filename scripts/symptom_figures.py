@@ -23,7 +23,7 @@ SOURCES = {
     "d-wins-curve": ("08_training", "D(x) and D(G(z)) over 40 epochs"),
     "healthy-curves": ("08_training", "Losses of both networks"),
     "swapped-labels": ("07_losses", "Loss_G and D(G(z)) over 300 steps"),
-    "statistics": ("18_batchnorm_statistics", "Two rows of six generated faces"),
+    "statistics": ("18_batchnorm_statistics", "Two rows of five generated faces"),
     "range": ("03_denormalization", "Three rows of eight digits. First row"),
     "checkerboard": ("17_dcgan_faces", "Enlarged parts of avatars"),
     "early": ("15_fashion_mnist", "Rows of generated clothes at the epochs"),
