@@ -97,15 +97,21 @@ def rows() -> list[tuple[str, str, dict]]:
     return found
 
 
-def cell(runs: list[dict], epoch: int, measure: str) -> tuple[float, str]:
+def cell(
+    runs: list[dict], epoch: int, measure: str, *, more: int = 0
+) -> tuple[float, str]:
     """A measure at an epoch: its mean over the seeds, and that ± standard deviation.
 
     A dash where older runs lack the measure.
+
+    Args:
+        more: digits than the measure usually has.
     """
     values = [run["scores"][str(epoch)].get(measure) for run in runs]
     if None in values:
         return float("nan"), "–"
     _, digits = MEASURES[measure]
+    digits += more
     mean, spread = statistics.mean(values), statistics.stdev(values)
     # Narrow spaces that do not break: one word.
     return mean, f"{mean:.{digits}f}\u202f±\u202f{spread:.{digits}f}"
@@ -171,7 +177,7 @@ def real_images() -> list[str]:
     lines = [f"| Real images | {headings} |", "|---" * (1 + len(MEASURES)) + "|"]
     for dataset, parts in load_result("real_images")["scores"].items():
         runs = [{"scores": {"0": scores}} for scores in parts]
-        cells = [cell(runs, 0, measure)[1] for measure in MEASURES]
+        cells = [cell(runs, 0, measure, more=1)[1] for measure in MEASURES]
         lines.append(f"| {dataset} | {' | '.join(cells)} |")
     return lines
 
