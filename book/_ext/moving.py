@@ -29,17 +29,21 @@ def setup(app):
 
 
 class film(nodes.General, nodes.Element):  # noqa: N801, as docutils has it
-    """A place for a film; `name`, `count`, `columns`, `on` and `alt` say which."""
+    """A place for a film; `name` and the options of `Learning` say which."""
 
 
 class Learning(SphinxDirective):
-    """A film of a shipped network; `:alt:` says what there is to see."""
+    """A film of a shipped network; `:alt:` says what there is to see.
+
+    It has `:count:` of the stored images, from the one with the number `:first:` on.
+    """
 
     required_arguments = 1
     option_spec = {  # noqa: RUF012, as in docutils
         "alt": directives.unchanged_required,
         "count": directives.positive_int,
         "columns": directives.positive_int,
+        "first": directives.nonnegative_int,
         "on": lambda text: directives.choice(text, ("open", "hover")),
     }
 
@@ -58,7 +62,9 @@ def show_films(app, doctree, docname):
             epochs = load_run(name)[1]
         except GanlibError as error:
             raise ValueError(f"{docname}: {error}") from None
-        picture = film_of(epochs.values(), count, place.get("columns", count))
+        first, columns = place.get("first", 0), place.get("columns", count)
+        epochs = [images[first : first + count] for images in epochs.values()]
+        picture = film_of(epochs, columns)
         file = f"film-{name}-{sha256(picture.tobytes()).hexdigest()[:12]}.webp"
         folder.mkdir(parents=True, exist_ok=True)
         picture.save(folder / file, quality=82, method=6)
@@ -74,11 +80,11 @@ def show_films(app, doctree, docname):
         place.replace_self(nodes.raw("", html, format="html"))
 
 
-def film_of(epochs, count, columns):
+def film_of(epochs, columns):
     """Bytes (N, C, H, W) of each moment -> RGBA, one frame below the other."""
     frames = []
     for images in epochs:
-        images = images[:count].numpy()
+        images = images.numpy()
         shape = len(images), 3, *images.shape[2:]
         opaque = np.full((len(images), 1, *images.shape[2:]), 255, np.uint8)
         tiles = np.concatenate([np.broadcast_to(images, shape), opaque], axis=1)

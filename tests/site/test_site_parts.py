@@ -291,7 +291,7 @@ def test_pictures_know_how_many_plots_they_hold():
 
 def test_a_film_shows_every_moment_and_ends_with_the_last():
     epochs = torch.randint(0, 256, (3, 5, 1, 4, 4), dtype=torch.uint8)
-    film = np.asarray(moving.film_of(list(epochs), 4, 2))
+    film = np.asarray(moving.film_of([images[:4] for images in epochs], 2))
     side = 4 + moving.GAP
     assert film.shape == (3 * 2 * side, 2 * side, 4)
     for moment, images in enumerate(epochs):
