@@ -115,15 +115,17 @@ def measure_peaks() -> dict[str, float]:
     """Operations a second: torch's own in float32, the best in float32, bfloat16.
 
     With the precision "medium" torch may ask another library, which counts as float32
-    where its product is as exact.
+    where its product is as exact. Without arithmetic for bfloat16 there is no such peak.
     """
     default, exact = matmul_peak(torch.float32)
     medium, product = matmul_peak(torch.float32, "medium")
     best = default
     if (product - exact).abs().max() < 1e-5 * exact.abs().max():
         best = max(default, medium)
-    half, _ = matmul_peak(torch.bfloat16)
-    return {"default": default, "float32": best, "bfloat16": half}
+    peaks = {"default": default, "float32": best}
+    if multiplies_bfloat16(torch.device("cpu")):
+        peaks["bfloat16"], _ = matmul_peak(torch.bfloat16)
+    return peaks
 
 
 def operations(work: Callable[[], object], images: int) -> float:
@@ -223,7 +225,7 @@ a time, uses BCELoss on a sigmoid, lets D collect gradients in G's turn and read
 losses at each step. "Medium" is the precision of matrix products that lets torch take
 another library for them. Products of 2048x2048 matrices reach {default:,.0f} billion
 operations a second here as torch takes them by default, {float32:,.0f} in float32 at
-best and {bfloat16:,.0f} in bfloat16. Shares are of the best in float32, with the
+best{half}. Shares are of the best in float32, with the
 operations that each loop itself needs for an image; those of a penalty are not counted.
 Where a processor has no arithmetic for bfloat16, there are no rows in it.
 """
@@ -240,7 +242,11 @@ def report(rounds: int) -> str:
         dcgan = table(
             "DCGAN, 64x64, 64 channels", *bench_dcgan(folder, rounds), best, 4_330
         )
+    half = ""
+    if "bfloat16" in peaks:
+        half = f" and {peaks.pop('bfloat16') / 1e9:,.0f} in bfloat16"
     introduction = INTRODUCTION.format(
+        half=half,
         provenance=json.dumps(about),
         date=about["date"],
         python=platform.python_version(),
