@@ -172,6 +172,7 @@ FROM_THE_START = 1e-4  # D(G(z)) in the first record
 D_WINS = 0.75  # D(x) - D(G(z)), in two records
 COMES_BACK = 0.55  # the same in the second half of the run
 OSCILLATES = 0.03  # D(G(z)) while D wins
+CANNOT_TELL = 0.005  # D(x) - D(G(z)); healthy runs with a slow D have 0.008 and more
 ONE_STEP = 0.2  # share of D(G(z)) that one step of D takes away
 SHIFTED = 0.01
 WASHED_OUT = 0.15
@@ -585,7 +586,7 @@ def cannot_tell(run: Run) -> Finding | None:
     if not run.has("d_real", "d_fake_before"):
         return None
     real, fake = run.late("d_real"), run.late("d_fake_before")
-    if abs(real - fake) >= 0.01 or run.late("d_loss") < 1.3:
+    if abs(real - fake) >= CANNOT_TELL or run.late("d_loss") < 1.3:
         return None
     return finding(
         "D cannot tell at all",
