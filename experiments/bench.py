@@ -31,7 +31,7 @@ from ganlib.training import new_state
 
 ROUNDS = 7
 MLP_BATCHES = 100
-DCGAN_BATCHES = 2
+DCGAN_BATCHES = 5
 RESULTS = Path(__file__).with_name("RESULTS.md")
 MEDIUM = {"matmul_precision": "medium"}
 HALF = {"bfloat16": True}

@@ -126,7 +126,7 @@ def verify(name: str, folder: Path = RESULTS) -> None:
 
 
 def exhibits() -> list[str]:
-    """ "network (commit)" of what is kept as older code made it."""
+    """The names, and the commits, of what is kept as older code made it."""
     return [
         f"{name} ({about.get('commit', OLDEST)})"
         for name, about in stored()
