@@ -37,7 +37,7 @@ from ganlib.data import load
 from ganlib.ema import refresh_batchnorm
 from ganlib.files import write_atomic
 from ganlib.recipes import recipe
-from ganlib.results import load_result, spread
+from ganlib.results import distance_text, load_result, spread, summary
 from ganlib.training import fit, new_state, train_step
 
 NAME = "time_to_quality"
@@ -229,10 +229,8 @@ def page() -> str:
     values["target"] = f"{result['target']:.0f}"
     values["second_target"] = f"{result['second_target']:.0f}"
     values["most_epochs"] = MOST_EPOCHS
-    tuned = load_result("scoreboard/textbook-tuned-on-mnist")
-    last = str(tuned["config"]["epochs"])
-    distances = [run["scores"][last]["frechet"] for run in tuned["runs"]]
-    values["tuned"] = spread(distances, 0)
+    tuned = summary("textbook-tuned")
+    values["tuned"] = distance_text(tuned) if tuned else "–"
     speeds = result["speed"].values()
     values["jitter"] = f"{max(one['spread'] / one['rate'] for one in speeds):.0%}"
     for name, value in values.items():
